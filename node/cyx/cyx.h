@@ -1,0 +1,37 @@
+/* node/cyx/cyx.h - what the commands of `cyx` share. */
+#pragma once
+#include "base/mp.h"
+#include "node/cli/cli.h"
+#include "node/cli/client.h"
+#include "node/cli/show.h"
+
+enum { CYX_ANSWER_MS = 10000, CYX_CELL = 256 };
+
+/* Connects to the daemon that --control, $CYX_CONTROL or the usual places name; prints why not. */
+struct client *cyx_connect(const struct cli *c);
+
+/* Prints the error of a failed call; the exit status for it. */
+int cyx_failed(const struct cli *c, const struct cyx_err *err);
+
+/* Connects, calls a method with a packed parameter map (or NULL), and either prints the result as
+ * JSON
+ * (--json) or hands it to `show`, whose status is returned. */
+int cyx_simple(struct cli *c, const char *method, const void *params, size_t params_len,
+               unsigned timeout_ms, int (*show)(const struct cli *c, const msgpack_object *result));
+
+/* "label   value" lines. */
+void cyx_line(const char *label, const char *value);
+
+int cyx_status(struct cli *c);
+int cyx_peers(struct cli *c);
+int cyx_ping(struct cli *c);
+int cyx_id(struct cli *c);
+int cyx_record(struct cli *c);
+int cyx_doctor(struct cli *c);
+int cyx_log(struct cli *c);
+int cyx_log_level(struct cli *c);
+int cyx_top(struct cli *c);
+int cyx_metrics(struct cli *c);
+int cyx_time_accept(struct cli *c);
+int cyx_stop(struct cli *c);
+int cyx_call(struct cli *c);

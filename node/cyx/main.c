@@ -1,0 +1,109 @@
+/* cyx - talks to the node of this machine. The table below is its parser, help, man page and
+ * completions. */
+#include "node/cyx/cyx.h"
+
+static const struct cli_option common[] = {
+    { "control", 'c', "SOCKET", NULL, "the daemon's control socket" },
+    { "json", 'j', NULL, NULL, "print JSON, for programs" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option peers_options[] = {
+    { "ids", 0, NULL, NULL, "print the ids of linked nodes only, one a line" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option ping_options[] = {
+    { "count", 'n', "N", NULL, "how many to send (1 to 100; 4 if not said)" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option id_options[] = {
+    { "contact", 0, NULL, NULL, "print the contact line only, for others' bootstrap lists" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option log_options[] = {
+    { "lines", 'n', "N", NULL, "how many of the last lines (0 to 512; 50 if not said)" },
+    { "follow", 'f', NULL, NULL, "go on with the lines to come, until interrupted" },
+    { "level", 'l', "LEVEL", "error warn info debug", "only this level and graver ones" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option top_options[] = {
+    { "once", 0, NULL, NULL, "one look, as plain text" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_command commands[] = {
+    { "status", "", 0, 0, "how this node is doing",
+      "Shows the state of the node, its network, links, addresses, clock and roles.", NULL, NULL,
+      cyx_status },
+    { "peers", "", 0, 0, "the links to other nodes",
+      "Shows one row for each link: node, state, who dialled, cipher, round-trip time, traffic. "
+      "Users without a record show as \"(a user)\".",
+      NULL, peers_options, cyx_peers },
+    { "ping", "NODE", 1, 1, "measure the round trip to a node",
+      "Sends PINGs over the link to NODE: a node id or its beginning (at least 4 digits), a link's "
+      "number from cyx peers, or a contact line. A node without a link is dialled first. Fails "
+      "when nothing comes back.",
+      "node", ping_options, cyx_ping },
+    { "id", "", 0, 0, "this node's id and contact line",
+      "Shows the node's id, its identity key, and the contact line others can put into their "
+      "bootstrap list.",
+      NULL, id_options, cyx_id },
+    { "record", "[NODE]", 0, 1, "a node's signed record",
+      "Shows this node's own signed record, or the one of NODE (a whole id) if it is known.",
+      "node", NULL, cyx_record },
+    { "doctor", "", 0, 0, "what works, what doesn't, what to do",
+      "Checks configuration, clock, sockets, NAT, bootstrap, reachability, disk, sandbox and "
+      "roles, "
+      "and says for each what was found and what to do about it. Fails when a stage failed.",
+      NULL, NULL, cyx_doctor },
+    { "log", "", 0, 0, "the daemon's last log lines",
+      "Shows the last lines of the daemon's log, and with --follow the ones to come.", NULL,
+      log_options, cyx_log },
+    { "log-level", "LEVEL", 1, 1, "change how much is logged",
+      "Changes the daemon's log level until it is restarted: error, warn, info or debug.",
+      "words:error warn info debug", NULL, cyx_log_level },
+    { "top", "", 0, 0, "the live node",
+      "Draws rates and links anew every second; q ends it. With --json it prints one object a "
+      "second.",
+      NULL, top_options, cyx_top },
+    { "metrics", "", 0, 0, "all counters, as Prometheus text",
+      "Prints what the metrics port would serve.", NULL, NULL, cyx_metrics },
+    { "time-accept", "", 0, 0, "accept a step of network time of more than a day",
+      "When the peers' time is more than a day from this machine's, the node waits for this word "
+      "before it believes them. Check your clock first.",
+      NULL, NULL, cyx_time_accept },
+    { "call", "METHOD [KEY=VALUE]...", 1, 32, "call any method of the daemon or of a role",
+      "Calls METHOD with the given parameters and prints the result as JSON. "
+      "\"cyx call methods\" lists what there is.",
+      NULL, NULL, cyx_call },
+    { "stop", "", 0, 0, "stop the daemon gracefully",
+      "Asks the daemon to say goodbye to its peers, write what must be kept, and end.", NULL, NULL,
+      cyx_stop },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL },
+};
+
+static const struct cli_program program = {
+    .name = "cyx",
+    .help = "talk to the cyxd node of this machine",
+    .text =
+        "cyx asks the running cyxd daemon through its control socket and shows what it says. Every "
+        "command has --json, whose members are described in docs/control.md.",
+    .options = common,
+    .commands = commands,
+    .footer =
+        "ENVIRONMENT\nCYX_CONTROL names the control socket when --control does not.\n"
+        "NO_COLOR, when it is not empty, turns colour off.\n\n"
+        "EXIT STATUS\n0: it worked. 1: what was asked for failed. 2: the command line is wrong. "
+        "3: no daemon answers.\n\n"
+        "EXAMPLES\nA node's contact line, for others' bootstrap lists: cyx id --contact\n"
+        "What may be wrong, for a program: cyx doctor --json",
+};
+
+int main(int argc, char **argv)
+{
+    return cli_main(&program, argc, argv);
+}

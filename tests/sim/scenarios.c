@@ -1,0 +1,20 @@
+/* Every scenario there is. */
+#include "tests/sim/scenario.h"
+
+extern const struct sim_scenario scenario_mesh_bootstrap;
+extern const struct sim_scenario scenario_mesh_clock;
+extern const struct sim_scenario scenario_world_clock;
+extern const struct sim_scenario scenario_world_crash;
+extern const struct sim_scenario scenario_world_determinism;
+extern const struct sim_scenario scenario_world_lan;
+extern const struct sim_scenario scenario_world_nat;
+extern const struct sim_scenario scenario_world_partition;
+extern const struct sim_scenario scenario_world_streams;
+
+const struct sim_scenario *const sim_scenarios[] = {
+    &scenario_world_determinism, &scenario_world_nat,
+    &scenario_world_partition,   &scenario_world_crash,
+    &scenario_world_clock,       &scenario_world_streams,
+    &scenario_world_lan,         &scenario_mesh_bootstrap,
+    &scenario_mesh_clock,        NULL,
+};
