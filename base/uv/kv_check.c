@@ -21,27 +21,26 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/reader.h"
+#include "base/uv/kv_check_internal.h"
 #include "base/uv/kv_internal.h"
 
 enum {
     KV_CHECK_PAGES = 16384, /* 64 MiB of 4 KiB pages: some tens of milliseconds */
     META_LEN = 152,
-    PAGE_HEAD = 16,
-    NODE_HEAD = 8,
     DEPTH_MAX = 32, /* LMDB's cursor stack */
     FREE_ROW = 64,  /* page numbers of the free list read at once */
     P_BRANCH = 1,
     P_LEAF = 2,
     P_OVERFLOW = 4,
     P_META = 8,
-    F_BIGDATA = 1,
+    D_INTEGERKEY = 8, /* the free list's own flag; the environment's stand beside it */
 };
 
 struct tree {
-    bool is_free_list; /* keys are 8 bytes, values are page numbers behind their count */
+    bool is_free_list; /* keys are transactions, values are page numbers behind their count */
     unsigned flags, depth;
     uint64_t root;
+    uint64_t branches, leaves, overflows, entries; /* as the header says */
 };
 
 struct check {
@@ -49,39 +48,14 @@ struct check {
     size_t psize;
     uint64_t n_file_pages; /* whole pages in the file */
     uint64_t last_page;
+    uint64_t transaction;
     uint64_t budget; /* pages still to visit */
     bool whole;      /* running out of budget means a loop, not a large store */
     uint8_t *met;    /* a bit for each page that has a use so far; NULL: not kept */
     uint64_t n_met;  /* pages that it covers */
     struct tree trees[2];
+    struct tree found; /* what was counted of the tree at hand */
 };
-
-static uint16_t get16(const uint8_t *page, size_t len, size_t off)
-{
-    uint16_t v;
-    struct reader r = reader_on(page, len);
-    reader_skip(&r, off);
-    reader_copy(&r, &v, sizeof v);
-    return v;
-}
-
-static uint32_t get32(const uint8_t *page, size_t len, size_t off)
-{
-    uint32_t v;
-    struct reader r = reader_on(page, len);
-    reader_skip(&r, off);
-    reader_copy(&r, &v, sizeof v);
-    return v;
-}
-
-static uint64_t get64(const uint8_t *page, size_t len, size_t off)
-{
-    uint64_t v;
-    struct reader r = reader_on(page, len);
-    reader_skip(&r, off);
-    reader_copy(&r, &v, sizeof v);
-    return v;
-}
 
 static bool read_at(int fd, uint8_t *buf, size_t len, uint64_t off)
 {
@@ -98,37 +72,56 @@ static bool read_at(int fd, uint8_t *buf, size_t len, uint64_t off)
 /* ---- meta pages -------------------------------------------------------------------------------
  */
 
-static bool is_meta(const uint8_t m[static META_LEN])
+static uint64_t meta_get(const uint8_t m[static META_LEN], size_t off, size_t width)
 {
-    return (get16(m, META_LEN, 10) & P_META) != 0 && get32(m, META_LEN, 16) == 0xBEEFC0DEu;
+    return kv__get(m, META_LEN, off, width);
+}
+
+static bool is_meta(const uint8_t m[static META_LEN], uint64_t pgno)
+{
+    return meta_get(m, 0, 8) == pgno && (meta_get(m, 10, 2) & P_META) != 0 &&
+           meta_get(m, 16, 4) == 0xBEEFC0DEu;
 }
 
 static struct tree tree_of(const uint8_t m[static META_LEN], size_t off)
 {
     return (struct tree){ .is_free_list = off == 40,
-                          .flags = get16(m, META_LEN, off + 4),
-                          .depth = get16(m, META_LEN, off + 6),
-                          .root = get64(m, META_LEN, off + 40) };
+                          .flags = (unsigned)meta_get(m, off + 4, 2),
+                          .depth = (unsigned)meta_get(m, off + 6, 2),
+                          .branches = meta_get(m, off + 8, 8),
+                          .leaves = meta_get(m, off + 16, 8),
+                          .overflows = meta_get(m, off + 24, 8),
+                          .entries = meta_get(m, off + 32, 8),
+                          .root = meta_get(m, off + 40, 8) };
 }
 
 /* Reads both meta pages and takes the newer one's word. */
 static const char *read_metas(struct check *c, uint64_t size)
 {
+    /* What no transaction changes: version, address, page size, flags. */
+    static const struct {
+        size_t off, width;
+    } lasting[] = { { 20, 4 }, { 24, 8 }, { 40, 4 }, { 44, 2 } };
     uint8_t m[2][META_LEN];
-    if (!read_at(c->fd, m[0], META_LEN, 0) || !is_meta(m[0]))
+    if (!read_at(c->fd, m[0], META_LEN, 0) || !is_meta(m[0], 0))
         return "no LMDB header";
-    c->psize = get32(m[0], META_LEN, 40);
-    if (c->psize < 512 || c->psize > 65536 || (c->psize & (c->psize - 1)) != 0)
+    c->psize = (size_t)meta_get(m[0], 40, 4);
+    if (c->psize < 512 || c->psize > KV__PAGE_MAX || (c->psize & (c->psize - 1)) != 0)
         return "bad page size";
-    if (!read_at(c->fd, m[1], META_LEN, c->psize) || !is_meta(m[1]))
+    if (!read_at(c->fd, m[1], META_LEN, c->psize) || !is_meta(m[1], 1))
         return "no second LMDB header";
-    if (get32(m[1], META_LEN, 40) != c->psize)
-        return "the headers disagree";
-    const uint8_t *newer = get64(m[0], META_LEN, 144) < get64(m[1], META_LEN, 144) ? m[1] : m[0];
-    c->last_page = get64(newer, META_LEN, 136);
+    for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++)
+        if (meta_get(m[0], lasting[i].off, lasting[i].width) !=
+            meta_get(m[1], lasting[i].off, lasting[i].width))
+            return "the headers disagree";
+    const uint8_t *newer = meta_get(m[0], 144, 8) < meta_get(m[1], 144, 8) ? m[1] : m[0];
+    c->transaction = meta_get(newer, 144, 8);
+    c->last_page = meta_get(newer, 136, 8);
     c->n_file_pages = size / c->psize;
-    if (c->last_page < 1 || c->last_page >= get64(newer, META_LEN, 32) / c->psize)
+    if (c->last_page < 1 || c->last_page >= meta_get(newer, 32, 8) / c->psize)
         return "bad last page";
+    if (meta_get(newer, 24, 8) != 0)
+        return "a header that wants a fixed address";
     c->trees[0] = tree_of(newer, 40);
     c->trees[1] = tree_of(newer, 88);
     return NULL;
@@ -160,7 +153,7 @@ static const char *check_free_pages(struct check *c, uint64_t off, uint64_t n)
         if (!read_at(c->fd, row, part * 8, off))
             return "the free list can't be read";
         for (size_t i = 0; i < part; i++) {
-            uint64_t pgno = get64(row, sizeof row, i * 8);
+            uint64_t pgno = kv__get(row, sizeof row, i * 8, 8);
             if (pgno < 2 || pgno >= above || !take_pages(c, pgno, 1))
                 return "the free list is bent";
             above = pgno;
@@ -174,87 +167,81 @@ static const char *check_free_pages(struct check *c, uint64_t off, uint64_t n)
 /* ---- trees ------------------------------------------------------------------------------------
  */
 
-static const char *check_page(struct check *c, const struct tree *t, uint64_t pgno, unsigned level);
-
 /* A row of an overflow value's pages; *first is the value's first number (the free list's count).
  */
 static const char *check_overflow(struct check *c, uint64_t pgno, uint64_t len, uint64_t *first)
 {
-    uint8_t head[PAGE_HEAD + 8];
+    uint8_t head[KV__PAGE_HEAD + 8];
     if (pgno < 2 || pgno > c->last_page || pgno >= c->n_file_pages)
         return "a value lies beyond the end of the file";
     if (!read_at(c->fd, head, sizeof head, pgno * c->psize))
         return "an overflow page can't be read";
-    uint64_t pages = get32(head, sizeof head, 12);
-    if (get64(head, sizeof head, 0) != pgno || get16(head, sizeof head, 10) != P_OVERFLOW)
+    uint64_t pages = kv__get(head, sizeof head, 12, 4);
+    if (kv__get(head, sizeof head, 0, 8) != pgno || kv__get(head, sizeof head, 10, 2) != P_OVERFLOW)
         return "an overflow page is something else";
-    if (pages < 1 || pages > c->n_file_pages - pgno || len + PAGE_HEAD > pages * c->psize)
+    if (pages < 1 || pages > c->n_file_pages - pgno || pages > c->last_page - pgno + 1 ||
+        len + KV__PAGE_HEAD > pages * c->psize)
         return "a value lies beyond the end of the file";
     if (!take_pages(c, pgno, pages))
         return "a page is used twice";
-    *first = get64(head, sizeof head, PAGE_HEAD);
+    c->found.overflows += pages;
+    *first = kv__get(head, sizeof head, KV__PAGE_HEAD, 8);
     return NULL;
 }
 
-static const char *check_leaf_node(struct check *c, const struct tree *t, const uint8_t *page,
-                                   size_t at)
+static const char *check_value(struct check *c, const struct tree *t, uint64_t pgno,
+                               const struct kv__page *p, const struct kv__node *n)
 {
-    uint32_t len = get16(page, c->psize, at) | (uint32_t)get16(page, c->psize, at + 2) << 16;
-    size_t key_len = get16(page, c->psize, at + 6);
-    unsigned flags = get16(page, c->psize, at + 4);
-    /* Other flags mean sub-databases and duplicates: LMDB would follow them, we make none. */
-    if ((flags & ~(unsigned)F_BIGDATA) != 0 || key_len < 1 || key_len > ENV_KV_KEY_MAX)
-        return "an entry of a kind we never make";
-    if (at + NODE_HEAD + key_len + (flags != 0 ? 8 : len) > c->psize)
-        return "an entry runs out of its page";
-    uint64_t first = get64(page, c->psize, at + NODE_HEAD + key_len);
-    uint64_t data = get64(page, c->psize, 0) * c->psize + at + NODE_HEAD + key_len;
-    if (flags != 0) {
-        data = first * c->psize + PAGE_HEAD;
-        const char *wrong = check_overflow(c, first, len, &first);
+    uint64_t first = kv__get(p->bytes, p->size, n->data, 8);
+    uint64_t data = pgno * c->psize + n->data;
+    c->found.entries++;
+    if ((n->flags & KV__F_BIGDATA) != 0) {
+        data = first * c->psize + KV__PAGE_HEAD;
+        const char *wrong = check_overflow(c, first, n->len, &first);
         if (wrong != NULL)
             return wrong;
     }
     if (!t->is_free_list)
         return NULL;
-    if (key_len != 8 || len < 8 || len % 8 != 0 || first > len / 8 - 1)
+    uint64_t transaction = kv__get(n->key.bytes, n->key.len, 0, 8);
+    if (n->len < 8 || n->len % 8 != 0 || first > n->len / 8 - 1 || transaction == 0 ||
+        transaction > c->transaction)
         return "the free list is bent";
     return check_free_pages(c, data + 8, first);
 }
 
-static const char *check_branch_node(struct check *c, const struct tree *t, const uint8_t *page,
-                                     size_t at, unsigned level)
-{
-    size_t key_len = get16(page, c->psize, at + 6);
-    if (key_len > ENV_KV_KEY_MAX || at + NODE_HEAD + key_len > c->psize)
-        return "an entry runs out of its page";
-    uint64_t child = get16(page, c->psize, at) | (uint64_t)get16(page, c->psize, at + 2) << 16 |
-                     (uint64_t)get16(page, c->psize, at + 4) << 32;
-    return check_page(c, t, child, level + 1);
-}
+struct span {
+    struct kv__key low, high; /* keys of the subtree are in [low, high) */
+};
 
-static const char *check_nodes(struct check *c, const struct tree *t, const uint8_t *page,
-                               unsigned level)
+static const char *check_page(struct check *c, const struct tree *t, uint64_t pgno, unsigned level,
+                              const struct span *span);
+
+static const char *check_children(struct check *c, const struct tree *t, uint64_t pgno,
+                                  const struct kv__page *p, unsigned level, const struct span *span)
 {
-    size_t lower = get16(page, c->psize, 12);
-    size_t upper = get16(page, c->psize, 14);
-    /* LMDB never stores an empty page, nor (its assertion) a branch of the main tree with one. */
-    size_t least = level < t->depth && !t->is_free_list ? 2 : 1;
-    if (lower < PAGE_HEAD + 2 * least || lower % 2 != 0 || lower > upper || upper > c->psize)
-        return "a page's bounds are wrong";
+    size_t n_nodes = kv__page_nodes(p);
     const char *wrong = NULL;
-    for (size_t i = PAGE_HEAD; i < lower && wrong == NULL && c->budget > 0; i += 2) {
-        size_t at = get16(page, c->psize, i);
-        if (at < upper || at % 2 != 0 || at + NODE_HEAD > c->psize)
-            return "an entry lies outside its page";
-        wrong = level == t->depth ? check_leaf_node(c, t, page, at)
-                                  : check_branch_node(c, t, page, at, level);
+    for (size_t i = 0; i < n_nodes && wrong == NULL && c->budget > 0; i++) {
+        struct kv__node n, next;
+        struct span below = *span;
+        kv__page_node(p, i, &n);
+        if (i > 0)
+            below.low = n.key;
+        if (i + 1 < n_nodes) {
+            kv__page_node(p, i + 1, &next);
+            below.high = next.key;
+        }
+        wrong = p->is_leaf ? check_value(c, t, pgno, p, &n)
+                           : check_page(c, t, n.child, level + 1, &below);
     }
     return wrong;
 }
 
-static const char *check_page(struct check *c, const struct tree *t, uint64_t pgno, unsigned level)
+static const char *check_page(struct check *c, const struct tree *t, uint64_t pgno, unsigned level,
+                              const struct span *span)
 {
+    bool is_leaf = level == t->depth;
     if (c->budget == 0)
         return c->whole ? "the tree has a loop" : NULL;
     c->budget--;
@@ -264,17 +251,39 @@ static const char *check_page(struct check *c, const struct tree *t, uint64_t pg
         return "the file is truncated";
     if (!take_pages(c, pgno, 1))
         return "a page is used twice";
-    cleanup_free uint8_t *page = malloc(c->psize);
-    if (page == NULL)
+    cleanup_free uint8_t *bytes = malloc(c->psize);
+    if (bytes == NULL)
         return NULL; /* can't look: no reason to condemn it */
-    if (!read_at(c->fd, page, c->psize, pgno * c->psize))
+    if (!read_at(c->fd, bytes, c->psize, pgno * c->psize))
         return "a page can't be read";
     /* Exactly: LMDB believes its marks of pages in memory (dirty, loose) on a page of the file too.
      */
-    unsigned kind = get16(page, c->psize, 10);
-    if (get64(page, c->psize, 0) != pgno || kind != (level == t->depth ? P_LEAF : P_BRANCH))
+    if (kv__get(bytes, c->psize, 0, 8) != pgno ||
+        kv__get(bytes, c->psize, 10, 2) != (is_leaf ? P_LEAF : P_BRANCH))
         return "a page is something else";
-    return check_nodes(c, t, page, level);
+    *(is_leaf ? &c->found.leaves : &c->found.branches) += 1;
+    struct kv__page p = { bytes, c->psize, is_leaf, t->is_free_list };
+    /* LMDB never stores an empty page, nor (its assertion) a branch of the main tree with one. */
+    const char *wrong =
+        kv__page_check(&p, !is_leaf && !t->is_free_list ? 2 : 1, &span->low, &span->high);
+    return wrong != NULL ? wrong : check_children(c, t, pgno, &p, level, span);
+}
+
+static const char *check_tree(struct check *c, const struct tree *t)
+{
+    static const struct span all;
+    c->found = (struct tree){ 0 };
+    if (t->root == UINT64_MAX) /* empty */
+        return t->depth == 0 && t->entries == 0 ? NULL : "an empty tree that says it isn't";
+    if (t->depth < 1 || t->depth > DEPTH_MAX)
+        return "a tree's depth is wrong";
+    const char *wrong = check_page(c, t, t->root, 1, &all);
+    if (wrong != NULL || c->budget == 0)
+        return wrong;
+    if (c->found.branches != t->branches || c->found.leaves != t->leaves ||
+        c->found.overflows != t->overflows || c->found.entries != t->entries)
+        return "a tree's counts are wrong";
+    return NULL;
 }
 
 const char *env_uv__kv_check(int fd)
@@ -289,7 +298,7 @@ const char *env_uv__kv_check(int fd)
     const char *wrong = read_metas(&c, (uint64_t)st.st_size);
     if (wrong != NULL)
         return wrong;
-    if (c.trees[1].flags != 0)
+    if (c.trees[1].flags != 0 || (c.trees[0].flags & D_INTEGERKEY) == 0)
         return "a tree of a kind we never make";
     c.whole = c.n_file_pages <= c.last_page || c.last_page < KV_CHECK_PAGES;
     c.budget = c.whole ? c.last_page + 1 : KV_CHECK_PAGES;
@@ -298,13 +307,7 @@ const char *env_uv__kv_check(int fd)
     cleanup_free uint8_t *met = calloc((size_t)(n_met / 8 + 1), 1);
     c.met = met;
     c.n_met = met != NULL ? n_met : 0;
-    for (unsigned i = 0; i < 2 && wrong == NULL; i++) {
-        const struct tree *t = &c.trees[i];
-        if (t->root == UINT64_MAX)
-            continue; /* an empty tree */
-        if (t->depth < 1 || t->depth > DEPTH_MAX)
-            return "a tree's depth is wrong";
-        wrong = check_page(&c, t, t->root, 1);
-    }
+    for (unsigned i = 0; i < 2 && wrong == NULL; i++)
+        wrong = check_tree(&c, &c.trees[i]);
     return wrong;
 }

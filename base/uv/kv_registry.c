@@ -15,6 +15,9 @@ enum {
     KV_LOCK_BYTES = 8192, /* LMDB's lock file with its 126 readers */
 };
 
+/* Behind the store's name: its last use ended in an assertion of LMDB. */
+#define KV_MARK "-refused"
+
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list registry = { &registry, &registry };
 
@@ -86,10 +89,34 @@ static int move_aside(struct env_uv *e, const char *file, const char *why, struc
     return 0;
 }
 
+/* LMDB found its file to contradict itself, deeper than our look at the start went, and ends the
+ * process. The mark beside the store makes the next start set the store aside by itself. */
+static void on_assertion(MDB_env *mdb, const char *msg)
+{
+    (void)msg; /* LMDB prints it */
+    const struct kv_store *st = mdb_env_get_userctx(mdb);
+    char path[512];
+    int n = snprintf(path, sizeof path, "%s" KV_MARK, st->path);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return;
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        (void)fsync(fd);
+}
+
+/* True once when the last process ended in on_assertion. */
+static bool was_marked(struct env_uv *e, const char *file)
+{
+    char mark[64];
+    snprintf(mark, sizeof mark, "%s" KV_MARK, file);
+    return unlinkat(e->dir_fd, mark, 0) == 0;
+}
+
 /* Checks an existing file before LMDB maps it. */
 static int inspect(struct env_uv *e, const char *file, struct cyx_err *err)
 {
     char why[64];
+    bool is_marked = was_marked(e, file);
     cleanup_close int fd = openat(e->dir_fd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
         return 0;
@@ -99,7 +126,7 @@ static int inspect(struct env_uv *e, const char *file, struct cyx_err *err)
                                        : env_uv__why(errno, why));
     if (env_uv__file_check(fd, e->dir, file, err) < 0)
         return CYX_EPERM;
-    const char *wrong = env_uv__kv_check(fd);
+    const char *wrong = is_marked ? "LMDB refused it" : env_uv__kv_check(fd);
     return wrong == NULL ? 0 : move_aside(e, file, wrong, err);
 }
 
@@ -153,6 +180,10 @@ static int open_mdb(struct kv_store *st, size_t max_bytes)
     size_t size = max_bytes < KV_BYTES_MIN ? KV_BYTES_MIN : max_bytes;
     size -= size % (size_t)page;
     rc = mdb_env_create(&st->mdb);
+    if (rc == 0)
+        rc = mdb_env_set_userctx(st->mdb, st);
+    if (rc == 0)
+        rc = mdb_env_set_assert(st->mdb, on_assertion);
     if (rc == 0)
         rc = mdb_env_set_mapsize(st->mdb, size);
     /* No MDB_WRITEMAP: pages are written with pwrite, so a full disk is an error and not a signal.

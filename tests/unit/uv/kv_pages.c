@@ -1,11 +1,15 @@
 /* Stores whose free list or page marks are damaged. LMDB hands out the free pages unseen: one that
  * is in use, or no page of the file, becomes a broken tree or a failed assertion at a later commit;
  * so does a page that says it is in memory only. */
+#include <signal.h>
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/uv/kv_internal.h"
@@ -130,6 +134,89 @@ Test(uv_kv, a_page_that_claims_to_be_dirty_is_damage, .timeout = 60)
     world_end(&w);
 }
 
+/* ---- pages of the trees -----------------------------------------------------------------------
+ */
+
+/* Where the root page of the main tree begins. */
+static size_t main_root(void)
+{
+    return at64(image.meta + 88 + 40) * PAGE;
+}
+
+/* `v` in the lowest `width` bytes of what stands at `off`. */
+static uint64_t with(size_t off, uint64_t v, unsigned width)
+{
+    uint64_t mask = (UINT64_C(1) << 8 * width) - 1;
+    return (at64(off) & ~mask) | (v & mask);
+}
+
+Test(uv_kv, a_page_that_contradicts_itself_is_damage, .timeout = 60)
+{
+    struct world w = world_make();
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        cr_skip_test("written for pages of 4 KiB");
+    make_store(&w);
+    read_image(&w);
+    size_t root = main_root();
+    size_t offsets = root + META;
+    size_t first = root + at16(offsets);
+    size_t second = root + at16(offsets + 2);
+    cr_expect_null(verdict(&w, offsets, at64(offsets)), "as LMDB wrote it");
+    cr_expect_not_null(verdict(&w, offsets, with(offsets, at16(offsets + 2), 2)),
+                       "one entry twice");
+    cr_expect_not_null(verdict(&w, offsets, with(offsets, at16(offsets) + 2, 2)), "bent offset");
+    cr_expect_not_null(verdict(&w, root + 12, with(root + 12, at16(root + 12) - 2, 2)),
+                       "an entry is missing: a gap");
+    cr_expect_not_null(verdict(&w, second + 6, with(second + 6, at16(second + 6) + 2, 2)),
+                       "a longer key: an overlap");
+    cr_expect_not_null(verdict(&w, second + 8, 0), "keys out of order");
+    cr_expect_not_null(verdict(&w, second + 8, UINT64_MAX), "a key beyond the next");
+    cr_expect_null(verdict(&w, first, at64(first)), "and still sound");
+    world_end(&w);
+}
+
+Test(uv_kv, a_header_that_contradicts_its_trees_is_damage, .timeout = 60)
+{
+    struct world w = world_make();
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        cr_skip_test("written for pages of 4 KiB");
+    make_store(&w);
+    read_image(&w);
+    for (size_t tree = 40; tree <= 88; tree += 48)
+        for (size_t off = 8; off <= 32; off += 8) { /* branches, leaves, overflow pages, entries */
+            size_t at = image.meta + tree + off;
+            cr_expect_not_null(verdict(&w, at, at64(at) + 1), "count at %zu", tree + off);
+        }
+    cr_expect_not_null(verdict(&w, image.meta + 24, 0x7f0000000000), "a fixed address");
+    cr_expect_not_null(verdict(&w, image.meta + 40 + 40, UINT64_MAX), "free list gone, counts not");
+    world_end(&w);
+}
+
+/* ---- stores that go bad while they are open ---------------------------------------------------
+ */
+
+/* In a child: LMDB must meet the damage that nobody could see when the store was opened. */
+static void meet_damage(struct world *w, struct env_kv *kv)
+{
+    struct rlimit none = { 0 };
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)freopen("/dev/null", "w", stderr);
+    int fd = open(world_path(w, "peers.mdb"), O_WRONLY | O_CLOEXEC);
+    for (uint64_t i = 0; i < at64(image.numbers); i++) /* one page, again and again */
+        if (pwrite(fd, image.bytes + image.numbers + 8, 8, (off_t)(image.numbers + 8 + 8 * i)) != 8)
+            _exit(2);
+    struct env_kv_batch *b = env_kv_batch(w->e, kv);
+    struct done d = { 0 };
+    static uint8_t val[900];
+    for (unsigned i = 0; i < 40; i++)
+        if (env_kv_put(w->e, b, &i, sizeof i, val, sizeof val) != 0)
+            _exit(3);
+    env_kv_commit(w->e, b, note_done, &d);
+    while (d.n == 0)
+        run_turns(w->e, 1);
+    _exit(0);
+}
+
 static bool count(void *arg, const uint8_t *key, size_t key_len, const uint8_t *val, size_t val_len)
 {
     (void)key;
@@ -153,6 +240,39 @@ Test(uv_kv, a_store_with_a_damaged_free_list_starts_afresh, .timeout = 60)
     cr_assert_eq(env_kv_open(w.e, "peers", 1 << 20, &kv, NULL), 0);
     cr_expect_eq(env_kv_each(w.e, kv, NULL, 0, count, &n), 0);
     cr_expect_eq(n, 0);
+    env_kv_close(w.e, kv);
+    world_end(&w);
+}
+
+Test(uv_kv, a_store_on_which_LMDB_gave_up_starts_afresh, .timeout = 60)
+{
+    struct world w = world_make();
+    struct env_kv *kv = NULL;
+    unsigned n = 0;
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        cr_skip_test("written for pages of 4 KiB");
+    make_store(&w);
+    read_image(&w);
+    env_uv_destroy(w.e);
+    pid_t child = fork();
+    if (child == 0) {
+        w.e = env_uv_create(&(struct env_uv_options){ .data_dir = w.dir }, NULL);
+        if (w.e == NULL || env_kv_open(w.e, "peers", 1 << 20, &kv, NULL) != 0)
+            _exit(1);
+        meet_damage(&w, kv);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %x", (unsigned)status);
+    cr_expect_eq(access(world_path(&w, "peers.mdb-refused"), F_OK), 0, "a mark is left");
+    /* Sound bytes or not: what LMDB refused once is not tried again. */
+    write_file(world_path(&w, "peers.mdb"), image.bytes, image.len, 0600);
+    w.e = env_uv_create(&(struct env_uv_options){ .data_dir = w.dir }, NULL);
+    cr_assert_not_null(w.e);
+    cr_assert_eq(env_kv_open(w.e, "peers", 1 << 20, &kv, NULL), 0);
+    cr_expect_eq(env_kv_each(w.e, kv, NULL, 0, count, &n), 0);
+    cr_expect_eq(n, 0);
+    cr_expect_neq(access(world_path(&w, "peers.mdb-refused"), F_OK), 0, "the mark is gone");
     env_kv_close(w.e, kv);
     world_end(&w);
 }
