@@ -200,7 +200,8 @@ static void meet_damage(struct world *w, struct env_kv *kv)
 {
     struct rlimit none = { 0 };
     (void)setrlimit(RLIMIT_CORE, &none);
-    (void)freopen("/dev/null", "w", stderr);
+    if (freopen("/dev/null", "w", stderr) == NULL)
+        _exit(4);
     int fd = open(world_path(w, "peers.mdb"), O_WRONLY | O_CLOEXEC);
     for (uint64_t i = 0; i < at64(image.numbers); i++) /* one page, again and again */
         if (pwrite(fd, image.bytes + image.numbers + 8, 8, (off_t)(image.numbers + 8 + 8 * i)) != 8)
