@@ -41,11 +41,8 @@ static bool is_dialable(const struct mesh *m, const struct env_addr *a)
     return !is_loopback || m->network.is_lab;
 }
 
-/* One contact for each address that can be dialled: IPv6 and IPv4 both get their try, the family
- * that already carries links first. */
-bool disc__node_add(struct mesh__discover *d, const struct mesh_node *n)
+bool mesh_node_contact(struct mesh *m, const struct mesh_node *n, struct mesh_contact *out)
 {
-    struct mesh *m = d->mesh;
     struct mesh_contact c = { 0 };
     bool has_addr = false;
     bool want_v4 = !list_empty(&m->links) &&
@@ -61,9 +58,19 @@ bool disc__node_add(struct mesh__discover *d, const struct mesh_node *n)
             c.addr = *a;
         has_addr = true;
     }
-    if (has_addr && memcmp(c.id, m->identity->id, 32) != 0)
-        disc__candidate_add(d, &c);
+    if (has_addr)
+        *out = c;
     return has_addr;
+}
+
+bool disc__node_add(struct mesh__discover *d, const struct mesh_node *n)
+{
+    struct mesh_contact c;
+    if (!mesh_node_contact(d->mesh, n, &c))
+        return false;
+    if (memcmp(c.id, d->mesh->identity->id, 32) != 0)
+        disc__candidate_add(d, &c);
+    return true;
 }
 
 static bool add_remembered(void *arg, const struct mesh_peer_entry *e)

@@ -172,6 +172,11 @@ struct mesh_watcher {
 void mesh_watch(struct mesh *m, struct mesh_watcher *w);
 void mesh_unwatch(struct mesh_watcher *w);
 
+/* The address of a proven node record that is best to dial now: one that does not rest, of the
+ * family that carries links already. False: none can be dialled (LoRa alone, loopback outside a
+ * lab). */
+bool mesh_node_contact(struct mesh *m, const struct mesh_node *n, struct mesh_contact *out);
+
 /* Dials, or returns the link that already leads there (by link key). NULL with `err`: CYX_EFULL,
  * CYX_EINVAL (ourselves, or another worker's peer: mesh/worker.h), CYX_EBUSY (the address rests
  * after failed tries). link_up or link_down follows. */
@@ -246,6 +251,15 @@ CYX_MUST_USE int mesh_call(struct mesh_link *l, unsigned method, const struct me
                            struct mesh_call **out);
 void mesh_call_cancel(struct mesh_call *c);
 
+/* The same of a node that there may be no link to yet: it is dialled first, and the deadline counts
+ * from here. The answer is that node's: link key and id are those of `to`. Besides mesh_call's
+ * codes those of mesh_dial. */
+struct mesh_ask;
+CYX_MUST_USE int mesh_ask(struct mesh *m, const struct mesh_contact *to, unsigned method,
+                          const struct mesh_items *items, uint32_t deadline_ms, mesh_call_fn done,
+                          void *arg, struct mesh_ask **out);
+void mesh_ask_cancel(struct mesh_ask *a);
+
 /* Handles a method. Must mesh_reply exactly once, now or later; items are borrowed for the call.
  * One handler for a method: NULL removes it. Unknown methods answer status 6. */
 typedef void (*mesh_serve_fn)(void *arg, struct mesh_request *rq, const msgpack_object *items,
@@ -254,6 +268,14 @@ CYX_MUST_USE int mesh_serve(struct mesh *m, unsigned method, mesh_serve_fn fn, v
 /* The link it came over; NULL once that link is gone (mesh_reply is still due, and does nothing).
  */
 struct mesh_link *mesh_request_link(const struct mesh_request *rq);
+/* Who asks: what limits are counted under. False once the link is gone. */
+struct mesh_asker {
+    struct env_addr addr;
+    uint8_t key[32]; /* its link key */
+    bool is_listed, has_id;
+    uint8_t id[32];
+};
+bool mesh_request_asker(const struct mesh_request *rq, struct mesh_asker *out);
 void mesh_reply(struct mesh_request *rq, enum mesh_rpc_status status,
                 const struct mesh_items *items);
 
