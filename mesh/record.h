@@ -76,6 +76,11 @@ struct mesh_node {
  * body strict, puzzle, signature. `now`: network time in seconds. */
 enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
                                 const uint8_t *data, size_t len);
+/* The cheap part of it, and nothing proven: all but puzzle and signature. The id is computed. */
+enum drop mesh_node_record_form(struct mesh_node *out, uint64_t now, const uint8_t *data,
+                                size_t len);
+/* Its puzzle. */
+enum drop mesh_node_record_proof(const struct mesh_node *n, const struct mesh_network *net);
 /* The link key that a node record names; nothing of it is checked but its form. */
 bool mesh_node_record_link_key(uint8_t out[static 32], const uint8_t *data, size_t len);
 /* Builds our own record from `n` (id is ignored). Returns the length or a CYX_E*. */
