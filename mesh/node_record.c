@@ -134,15 +134,8 @@ static enum drop body_read(struct mesh_node *out, const struct mesh_record *r)
     return doc.root.type == MSGPACK_OBJECT_MAP ? fields_read(out, &doc.root) : DROP_FIELD;
 }
 
-static enum drop puzzle_check(const struct mesh_node *n, const struct mesh_network *net)
-{
-    struct mesh_pow_subject s = { .purpose = MESH_POW_ID };
-    memcpy(s.x, n->identity, sizeof s.x);
-    return mesh_pow_check(&s, net->id_effort, n->puzzle) == DROP_NONE ? DROP_NONE : DROP_PROOF;
-}
-
-enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
-                                const uint8_t *data, size_t len)
+enum drop mesh_node_record_form(struct mesh_node *out, uint64_t now, const uint8_t *data,
+                                size_t len)
 {
     struct mesh_record r;
     struct mesh_node n = { 0 };
@@ -159,15 +152,32 @@ enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network
     n.expiry = r.expiry;
     memcpy(n.identity, r.publisher, sizeof n.identity);
     drop = body_read(&n, &r);
-    if (drop == DROP_NONE)
-        drop = puzzle_check(&n, net);
-    if (drop == DROP_NONE)
-        drop = mesh_record_verify(net, data, len, n.identity);
     if (drop != DROP_NONE)
         return drop;
     mesh_node_id(n.id, n.identity, n.puzzle);
     *out = n;
     return DROP_NONE;
+}
+
+enum drop mesh_node_record_proof(const struct mesh_node *n, const struct mesh_network *net)
+{
+    struct mesh_pow_subject s = { .purpose = MESH_POW_ID };
+    memcpy(s.x, n->identity, sizeof s.x);
+    return mesh_pow_check(&s, net->id_effort, n->puzzle) == DROP_NONE ? DROP_NONE : DROP_PROOF;
+}
+
+enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
+                                const uint8_t *data, size_t len)
+{
+    struct mesh_node n;
+    enum drop drop = mesh_node_record_form(&n, now, data, len);
+    if (drop == DROP_NONE)
+        drop = mesh_node_record_proof(&n, net);
+    if (drop == DROP_NONE)
+        drop = mesh_record_verify(net, data, len, n.identity);
+    if (drop == DROP_NONE)
+        *out = n;
+    return drop;
 }
 
 bool mesh_node_record_link_key(uint8_t out[static 32], const uint8_t *data, size_t len)
