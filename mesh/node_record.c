@@ -141,8 +141,8 @@ static enum drop puzzle_check(const struct mesh_node *n, const struct mesh_netwo
     return mesh_pow_check(&s, net->id_effort, n->puzzle) == DROP_NONE ? DROP_NONE : DROP_PROOF;
 }
 
-enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
-                                const uint8_t *data, size_t len)
+enum drop mesh_node_record_read(struct mesh_node *out, uint64_t now, const uint8_t *data,
+                                size_t len)
 {
     struct mesh_record r;
     struct mesh_node n = { 0 };
@@ -159,15 +159,25 @@ enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network
     n.expiry = r.expiry;
     memcpy(n.identity, r.publisher, sizeof n.identity);
     drop = body_read(&n, &r);
-    if (drop == DROP_NONE)
-        drop = puzzle_check(&n, net);
-    if (drop == DROP_NONE)
-        drop = mesh_record_verify(net, data, len, n.identity);
     if (drop != DROP_NONE)
         return drop;
     mesh_node_id(n.id, n.identity, n.puzzle);
     *out = n;
     return DROP_NONE;
+}
+
+enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
+                                const uint8_t *data, size_t len)
+{
+    struct mesh_node n;
+    enum drop drop = mesh_node_record_read(&n, now, data, len);
+    if (drop == DROP_NONE)
+        drop = puzzle_check(&n, net);
+    if (drop == DROP_NONE)
+        drop = mesh_record_verify(net, data, len, n.identity);
+    if (drop == DROP_NONE)
+        *out = n;
+    return drop;
 }
 
 bool mesh_node_record_link_key(uint8_t out[static 32], const uint8_t *data, size_t len)

@@ -76,6 +76,10 @@ struct mesh_node {
  * body strict, puzzle, signature. `now`: network time in seconds. */
 enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
                                 const uint8_t *data, size_t len);
+/* The same without puzzle and signature: for what was proven when it came, and now lies in our own
+ * store or with its link. */
+enum drop mesh_node_record_read(struct mesh_node *out, uint64_t now, const uint8_t *data,
+                                size_t len);
 /* The link key that a node record names; nothing of it is checked but its form. */
 bool mesh_node_record_link_key(uint8_t out[static 32], const uint8_t *data, size_t len);
 /* Builds our own record from `n` (id is ignored). Returns the length or a CYX_E*. */
