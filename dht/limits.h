@@ -23,9 +23,9 @@ enum {
     DHT_CANDIDATES = 512, /* nodes that one lookup remembers */
     DHT_LOOKUPS = 64,     /* lookups at once; more wait */
     DHT_LOOKUPS_WAITING = 256,
-    DHT_ASK_MS = 3000,         /* one request, the handshake before it included */
-    DHT_FIND_NODES = 16,       /* node records in an answer */
-    DHT_FIND_BYTES = 48 << 10, /* of found records in an answer: both fit one message */
+    DHT_ASK_MS = 3000,           /* one request, the handshake before it included */
+    DHT_ANSWER_NODES = 16,       /* node records in an answer */
+    DHT_ANSWER_BYTES = 48 << 10, /* of found records in an answer: both fit one message */
 
     /* stores */
     DHT_STORE_NEAR = 32, /* a node takes what it is one of so many nearest to */

@@ -49,7 +49,8 @@ const struct dht_type *dht_type_by_name(const char *name);
 const struct dht_type *dht_type_at(size_t i);
 
 /* Takes a record apart: known type, size, envelope, expiry in (now, limit], the body's form.
- * Nothing is proven yet. DROP_TYPE, DROP_LONG, DROP_SHORT, DROP_FIELD, DROP_VERSION, DROP_EXPIRED.
+ * Nothing is proven yet. DROP_TYPE, DROP_LONG, DROP_SHORT, DROP_FIELD, DROP_VERSION, DROP_EXPIRED,
+ * DROP_LIMIT (MessagePack inside).
  */
 enum drop dht_value_parse(struct dht_value *out, const struct mesh_network *net, uint64_t now,
                           const uint8_t *data, size_t len);

@@ -76,10 +76,11 @@ struct mesh_node {
  * body strict, puzzle, signature. `now`: network time in seconds. */
 enum drop mesh_node_record_open(struct mesh_node *out, const struct mesh_network *net, uint64_t now,
                                 const uint8_t *data, size_t len);
-/* The cheap part of it, and nothing proven: all but puzzle and signature. The id is computed. */
+/* Its parts, for whoever has other checks to make in between. Form: everything but puzzle and
+ * signature; no public-key work. */
 enum drop mesh_node_record_form(struct mesh_node *out, uint64_t now, const uint8_t *data,
                                 size_t len);
-/* Its puzzle. */
+/* The puzzle is worth the network's effort, or DROP_PROOF. */
 enum drop mesh_node_record_proof(const struct mesh_node *n, const struct mesh_network *net);
 /* The link key that a node record names; nothing of it is checked but its form. */
 bool mesh_node_record_link_key(uint8_t out[static 32], const uint8_t *data, size_t len);
