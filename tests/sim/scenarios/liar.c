@@ -89,7 +89,7 @@ static void consider(struct nearest *q, const uint8_t *id, const void *what)
 }
 
 /* ---- answers ----
- * FIND: [status, records, nodes]; STORE: [status]. */
+ * FIND: [status, records found..., node records...]; STORE: [status]. */
 
 struct answer {
     uint8_t bytes[ANSWER_ROOM];
@@ -184,16 +184,15 @@ static void pack_node(struct answer *a, size_t i)
 
 static void tell(struct answer *a, struct mesh_request *rq)
 {
+    unsigned n = (unsigned)a->n_nodes + (a->found != NULL ? 1 : 0);
     a->w = writer_on(a->bytes, sizeof a->bytes);
     mp_packer(&a->pk, &a->w);
-    msgpack_pack_array(&a->pk, a->found != NULL ? 1 : 0);
     if (a->found != NULL)
         mp_pack_bin(&a->pk, a->found->record, a->found->len);
-    msgpack_pack_array(&a->pk, a->n_nodes);
     for (size_t i = 0; i < a->n_nodes; i++)
         pack_node(a, i);
     mesh_reply(rq, MESH_RPC_OK,
-               &(struct mesh_items){ .data = a->bytes, .len = writer_len(&a->w), .n = 2 });
+               &(struct mesh_items){ .data = a->bytes, .len = writer_len(&a->w), .n = n });
 }
 
 static void serve_find(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)

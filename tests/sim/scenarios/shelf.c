@@ -169,6 +169,7 @@ size_t shelf_build(const struct mesh_network *net, const struct card *pseudonym,
 
 static void count_put(struct put_tally *t, int code, const struct dht_stored *stored)
 {
+    t->refused += stored != NULL ? stored->refused : 0;
     switch (code) {
     case 0:
         t->stored++;

@@ -34,6 +34,7 @@ bool tally_check(struct sim_run *r, const struct tally *t, unsigned permille, co
 /* How publications ended. */
 struct put_tally {
     uint64_t asked, stored, few, newer, unable, cancelled;
+    uint64_t refused;           /* STOREs, by a rule or a quota */
     struct town_samples copies; /* stores that took it, of the place with the fewest */
 };
 void put_tally_fini(struct put_tally *t);
