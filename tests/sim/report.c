@@ -12,13 +12,18 @@
 
 #include "tests/sim/world.h"
 
-enum { FIGURES_MAX = 128, FAILURES_SHOWN = 20, PARAMS_MAX = 16, FAILURE_TEXT = 240 };
+enum { FIGURES_MAX = 128, FAILURES_SHOWN = 20, PARAMS_MAX = 16, FAILURE_TEXT = 240, TEXT_MAX = 64 };
 
 struct figure {
     const char *key, *label, *unit;
     bool is_real;
     uint64_t value;
     double real;
+};
+
+struct text {
+    struct text *next;
+    char text[TEXT_MAX];
 };
 
 struct sim_run {
@@ -29,6 +34,7 @@ struct sim_run {
     size_t n_figures;
     char failures[FAILURES_SHOWN][FAILURE_TEXT];
     size_t n_failures, n_checks;
+    struct text *texts;
     char hash[33];
     struct timespec started, last_progress;
 };
@@ -70,6 +76,10 @@ struct sim_run *run_create(const struct sim_scenario *s, uint64_t seed)
 
 void run_destroy(struct sim_run *r)
 {
+    for (struct text *t = r != NULL ? r->texts : NULL, *next; t != NULL; t = next) {
+        next = t->next;
+        free(t);
+    }
     free(r);
 }
 
@@ -131,6 +141,20 @@ void run_figure_real(struct sim_run *r, const char *key, const char *label, doub
     struct figure *f = figure_add(r, key, label, unit);
     f->is_real = true;
     f->real = value;
+}
+
+const char *run_text(struct sim_run *r, const char *fmt, ...)
+{
+    struct text *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t->text, sizeof t->text, fmt, ap);
+    va_end(ap);
+    t->next = r->texts;
+    r->texts = t;
+    return t->text;
 }
 
 bool run_check(struct sim_run *r, bool ok, const char *fmt, ...)

@@ -34,6 +34,8 @@ void run_figure(struct sim_run *r, const char *key, const char *label, uint64_t 
 /* The same with three decimals, for display only: nothing decides on it. */
 void run_figure_real(struct sim_run *r, const char *key, const char *label, double value,
                      const char *unit);
+/* Formats a text that lives as long as the run: keys and labels that are put together. */
+__attribute__((format(printf, 2, 3))) const char *run_text(struct sim_run *r, const char *fmt, ...);
 /* Records a failure when `ok` is false; returns `ok`. */
 __attribute__((format(printf, 3, 4))) bool run_check(struct sim_run *r, bool ok, const char *fmt,
                                                      ...);

@@ -1,6 +1,10 @@
 /* Every scenario there is. */
 #include "tests/sim/scenario.h"
 
+extern const struct sim_scenario scenario_dht_churn;
+extern const struct sim_scenario scenario_dht_liars;
+extern const struct sim_scenario scenario_dht_restart;
+extern const struct sim_scenario scenario_dht_scale;
 extern const struct sim_scenario scenario_mesh_bootstrap;
 extern const struct sim_scenario scenario_mesh_clock;
 extern const struct sim_scenario scenario_world_clock;
@@ -16,5 +20,7 @@ const struct sim_scenario *const sim_scenarios[] = {
     &scenario_world_partition,   &scenario_world_crash,
     &scenario_world_clock,       &scenario_world_streams,
     &scenario_world_lan,         &scenario_mesh_bootstrap,
-    &scenario_mesh_clock,        NULL,
+    &scenario_mesh_clock,        &scenario_dht_scale,
+    &scenario_dht_churn,         &scenario_dht_restart,
+    &scenario_dht_liars,         NULL,
 };
