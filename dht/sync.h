@@ -19,16 +19,24 @@ enum {
     DHT_SYNC_READY = 64,        /* nodes known that make us ready; or a sync without news */
     DHT_SYNC_LIST = 1024,       /* entries in an answer to LIST */
     DHT_SYNC_RECORDS = 128,     /* ids in a RECORDS request */
+    DHT_SYNC_PUSH_MS = 1000, /* after a change others are told of, changes of a second together; */
+    DHT_SYNC_PUSH_S = 120,   /* ... but no two rounds nearer than this for changes alone */
+    DHT_SYNC_BACK_S = 60,    /* who asked us is asked back, at most this often, */
+    DHT_SYNC_BACK_MS = 1000, /* ... one of them at a time, and others at most this often */
+    DHT_SYNC_KV_BYTES = 32 << 20,
 };
 
-/* Both are borrowed for life. NULL with `err`. */
+/* Both are borrowed for life. is_serving: a listed node. NULL with `err`. */
 struct dht_sync *dht_sync_create(struct mesh *mesh, struct dht_roster *roster, bool is_serving,
                                  struct cyx_err *err);
-/* Opens the store, reads it into the roster, serves (is_serving) the three methods, begins to ask.
- */
+/* After mesh_start: opens the store, reads it into the roster, serves (is_serving) the three
+ * methods, begins to ask. CYX_E* from the store. */
 CYX_MUST_USE int dht_sync_start(struct dht_sync *s, struct cyx_err *err);
-void dht_sync_stop(struct dht_sync *s);    /* timers, calls, handlers, the store; idempotent */
-void dht_sync_destroy(struct dht_sync *s); /* NULL is fine */
+/* Ends timers, calls, handlers; what waits to be written is handed to the store, which closes.
+ * Before mesh_stop. Idempotent. */
+void dht_sync_stop(struct dht_sync *s);
+/* Stops first if need be. Before mesh_destroy. NULL is fine. */
+void dht_sync_destroy(struct dht_sync *s);
 
 /* A record that was proven elsewhere (a lookup, a HELLO): into roster and store when new.
  * is_reached: a handshake at a listed address of it succeeded just now. */

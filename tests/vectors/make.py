@@ -575,6 +575,238 @@ def records():
     }
 
 
+# ---- sections 6, 7 and 12: records that the DHT stores -----------------------------------------
+
+DAY = 86400
+
+
+def srv(period, net=NET):
+    return h("cyx srv 0", net, u64(period))
+
+
+def descriptor_place(blinded, period, replica, net=NET):
+    return h("cyx desc", blinded, u64(period), bytes([replica]), srv(period, net))
+
+
+def delegation_text(period, serial, d, net=NET):
+    text = b"cyx delegate 1" + net + u64(period) + u32(serial) + d
+    assert len(text) == 90
+    return text
+
+
+def key_of(label):
+    key = Ed25519PrivateKey.from_private_bytes(secret(label))
+    return key, key.public_key().public_bytes(*RAW)
+
+
+def plus_minus_one(point):
+    """The point and (0, -1) added: (-x, -y)."""
+    v = int.from_bytes(point, "little")
+    sign, y = v >> 255, v % 2 ** 255
+    return ((2 ** 255 - 19 - y) | ((sign ^ 1) << 255)).to_bytes(32, "little")
+
+
+class DhtRecords:
+    """Valid bodies, and the cases made of them."""
+
+    def __init__(self):
+        self.key, self.pub = key_of("pseudonym")
+        self.blind, self.blinded = key_of("blinded key")
+        self.d_key, self.d = key_of("delegated key")
+        self.address = key_of("address key")[1]
+        self.stranger, self.stranger_pub = key_of("stranger")
+        self.main = network_id("vectors", 1, False)
+        self.puzzle = self.solve(2, self.pub, 1)
+        self.proof = self.solve(3, self.blinded, 1)
+        self.proof256 = self.solve(3, self.blinded, 256, start=19)  # found from 1 on once
+        self.content = secret("content")
+        self.offer_map = msgpack.packb({1: self.address, 2: "any map of the host's"})
+        self.period = (NOW - 43200) // DAY
+        self.cases = []
+
+    @staticmethod
+    def solve(purpose, x, effort, start=1):
+        nonce, idx, _, _ = pow_solve(purpose, x, effort, start=start)
+        return proof(nonce, effort, idx)
+
+    def add(self, name, drop, data, lab=True, **more):
+        self.cases.append(dict({"name": name, "drop": drop, "lab": lab, "hex": data}, **more))
+
+    def provider(self, expiry=NOW + 6 * HOUR, body=None, sequence=11, **kw):
+        if body is None:
+            body = self.content + u64(5 * 2 ** 30) + self.address + self.puzzle
+        return envelope(self.key, 3, sequence, expiry, body, **kw)
+
+    def offer(self, expiry=NOW + 2 * HOUR, raw=None, sequence=12, puzzle=None, **kw):
+        body = (puzzle or self.puzzle) + (self.offer_map if raw is None else raw)
+        return envelope(self.key, 4, sequence, expiry, body, **kw)
+
+    def offer_place(self, puzzle):
+        return h("cyx offer", h("cyx node", self.pub, puzzle)[:1])
+
+    def sequence(self, period, minutes=0, count=0):
+        start = (period - 1) * DAY + 43200
+        return ((NOW - start) // 60 + minutes) * 256 + count
+
+    def descriptor(self, size=2048, net=NET, **over):
+        f = {"period": self.period, "serial": 3, "d": self.d, "proof": self.proof,
+             "nonce": secret("descriptor nonce")[:24], "signer": self.d_key, "delegated": self.d,
+             "delegated_serial": over.get("serial", 3), "delegator": self.blind,
+             "publisher": self.blinded, "delegation_net": net, "envelope_net": net, **over}
+        f.setdefault("delegated_period", f["period"])
+        f.setdefault("expiry", (f["period"] + 1) * DAY + 43200 + 43200)
+        f.setdefault("sequence", self.sequence(f["period"]))
+        inner = bytes(i * 13 % 251 for i in range(size - 300 + 16))
+        delegation = f["delegator"].sign(delegation_text(
+            f["delegated_period"], f["delegated_serial"], f["delegated"], f["delegation_net"]))
+        body = u64(f["period"]) + u32(f["serial"]) + f["d"] + delegation + f["proof"] + f["nonce"]
+        assert len(body) == 168
+        body += inner
+        head = bytes([1, 2]) + u16(len(body)) + u64(f["sequence"]) + u64(f["expiry"]) + \
+            f["publisher"]
+        data = head + body + f["signer"].sign(b"cyx record 1" + f["envelope_net"] + head + body)
+        assert len(data) == size
+        return data
+
+    def add_providers(self):
+        place = [h("cyx prov", self.content)]
+        add, make = self.add, self.provider
+        add("provider", "none", make(), built=True, type=3, places=place)
+        add("provider, expiry in a second", "none", make(NOW + 1))
+        add("provider, expiry in 24 h", "none", make(NOW + 24 * HOUR))
+        add("provider, greatest sequence", "none", make(sequence=2 ** 64 - 1), built=True)
+        add("provider, main network", "none", make(net=self.main), lab=False, built=True)
+        add("provider, expiry now", "expired", make(NOW))
+        add("provider, expiry in 24 h and a second", "expired", make(NOW + 24 * HOUR + 1))
+        add("provider, expiry at the end of time", "expired", make(2 ** 64 - 1))
+        whole = make()[52:-64]
+        add("provider, body one byte short", "short", make(body=whole[:-1]))
+        add("provider, body one byte long", "field", make(body=whole + b"\0"))
+        add("provider, body empty", "short", make(body=b""))
+        add("provider, 257 bytes", "long", make(body=bytes(257 - 116)))
+        other = bytes([self.puzzle[0] ^ 1]) + self.puzzle[1:]
+        add("provider, puzzle of another nonce", "proof", make(body=whole[:72] + other))
+        add("provider, puzzle of another key", "proof",
+            envelope(self.stranger, 3, 1, NOW + HOUR, whole))
+        add("provider, signature of another key", "signature",
+            make()[:-64] + self.stranger.sign(b"cyx record 1" + NET + make()[:-64]))
+        add("provider, signed for another network", "signature", make(net=self.main))
+        add("provider, envelope version 2", "version", make(version=2))
+        for name, point in (("outside the prime-order group", plus_minus_one(self.address)),
+                            ("of small order", bytes(32)), ("not canonical", b"\xff" * 32)):
+            add("provider, address key " + name, "key", make(body=whole[:40] + point + whole[72:]))
+
+    def add_offers(self):
+        add, make = self.add, self.offer
+        add("offer", "none", make(), built=True, type=4, places=[self.offer_place(self.puzzle)])
+        add("offer, empty map", "none", make(raw=b"\x80"), built=True)
+        add("offer, expiry in 6 h", "none", make(NOW + 6 * HOUR))
+        largest = {1: bytes(2048 - 116 - 36 - 5)}
+        assert len(make(raw=msgpack.packb(largest))) == 2048
+        add("offer, 2048 bytes", "none", make(raw=msgpack.packb(largest)), built=True)
+        add("offer, 2049 bytes", "long", make(raw=msgpack.packb({1: largest[1] + b"x"})))
+        add("offer, expiry now", "expired", make(NOW))
+        add("offer, expiry in 6 h and a second", "expired", make(NOW + 6 * HOUR + 1))
+        for name, drop, raw in (
+                ("no map", "field", b"\x91\x01"), ("nil", "field", b"\xc0"),
+                ("nothing behind the puzzle", "short", b""), ("map cut", "short", b"\x81\x01"),
+                ("byte behind the map", "field", b"\x80\x80"),
+                ("key not in its shortest form", "field", b"\x81\xcc\x01\x01"),
+                ("keys out of order", "field", b"\x82\x02\x01\x01\x01"),
+                ("key twice", "field", b"\x82\x01\x01\x01\x01"),
+                ("a float", "field", msgpack.packb({1: 1.5})),
+                ("text that is no UTF-8", "field", b"\x81\x01\xa1\xff"),
+                ("seven levels", "limit", msgpack.packb({1: [[[[[[1]]]]]]}))):
+            add("offer, " + name, drop, make(raw=raw))
+        add("offer, puzzle cut", "short", envelope(self.key, 4, 1, NOW + HOUR, self.puzzle[:-1]))
+        order = self.puzzle[:20] + self.puzzle[22:24] + self.puzzle[20:22] + self.puzzle[24:]
+        add("offer, puzzle not in order", "proof", make(puzzle=order))
+        add("offer, signature of another key", "signature",
+            make()[:-64] + self.stranger.sign(b"cyx record 1" + NET + make()[:-64]))
+
+    def places(self, period, net=NET):
+        return [descriptor_place(self.blinded, period, r, net) for r in (0, 1)]
+
+    def add_descriptors(self):
+        add, make, p = self.add, self.descriptor, self.period
+        for size in (2048, 4096, 8192):
+            add("descriptor, %d bytes" % size, "none", make(size), built=True, type=2, serial=3,
+                places=self.places(p))
+        add("descriptor, period before", "none", make(period=p - 1), built=True, type=2, serial=3,
+            places=self.places(p - 1))
+        add("descriptor, period after", "none", make(period=p + 1), built=True, type=2, serial=3,
+            places=self.places(p + 1))
+        add("descriptor, greatest serial", "none", make(serial=2 ** 32 - 1), built=True)
+        add("descriptor, sequence 0", "none", make(sequence=0), built=True)
+        for q in (p - 1, p, p + 1):
+            add("descriptor, sequence an hour ahead, period %+d" % (q - p), "none",
+                make(period=q, sequence=self.sequence(q, 60, 255)), built=True)
+            add("descriptor, sequence more than an hour ahead, period %+d" % (q - p), "field",
+                make(period=q, sequence=self.sequence(q, 61)))
+        add("descriptor, main network", "none", make(net=self.main, proof=self.proof256),
+            lab=False, built=True, type=2, serial=3, places=self.places(p, self.main))
+        add("descriptor, effort 1 in the main network", "proof", make(net=self.main), lab=False)
+        add("descriptor, two periods before", "expired", make(period=p - 2))
+        add("descriptor, two periods after", "expired", make(period=p + 2, sequence=0))
+        add("descriptor, period 2^64 - 1", "expired",
+            make(period=2 ** 64 - 1, sequence=0, expiry=NOW + DAY))
+        end = (p + 1) * DAY + 43200 + 43200
+        add("descriptor, expiry a second early", "field", make(expiry=end - 1))
+        add("descriptor, expiry a second late", "field", make(expiry=end + 1))
+        add("descriptor, expiry now", "expired", make(expiry=NOW))
+        add("descriptor, 2047 bytes", "field", make(2047))
+        add("descriptor, 2049 bytes", "field", make(2049))
+        add("descriptor, 8191 bytes", "field", make(8191))
+        add("descriptor, no ciphertext", "field", make(284))
+        add("descriptor, proof of another nonce", "proof",
+            make(proof=bytes([self.proof[0] ^ 1]) + self.proof[1:]))
+        add("descriptor, proof of another blinded key", "proof",
+            make(publisher=self.stranger_pub, delegator=self.stranger))
+        add("descriptor, proof of an id's purpose", "proof",
+            make(publisher=self.pub, delegator=self.key, proof=self.puzzle))
+        add("descriptor, envelope signed by the blinded key", "signature", make(signer=self.blind))
+        add("descriptor, envelope signed for another network", "signature",
+            make(envelope_net=self.main))
+        for name, over in (("another period", {"delegated_period": p + 1}),
+                           ("another serial", {"delegated_serial": 2}),
+                           ("another key", {"delegated": self.stranger_pub}),
+                           ("another network", {"delegation_net": self.main})):
+            add("descriptor, delegation of " + name, "signature", make(**over))
+        add("descriptor, delegation by a stranger", "signature", make(delegator=self.stranger))
+        add("descriptor, delegation by d itself", "signature", make(delegator=self.d_key))
+
+    def add_others(self):
+        for t in (0, 5, 6, 255):
+            self.add("type %d" % t, "type", envelope(self.key, t, 1, NOW + HOUR, b"body"))
+
+
+def dht_records():
+    r = DhtRecords()
+    r.add_providers()
+    r.add_offers()
+    r.add_descriptors()
+    r.add_others()
+    text = delegation_text(r.period, 3, r.d)
+    return {
+        "net": {"name": "vectors", "effort": 1, "lab": True, "id": NET},
+        "main": {"name": "vectors", "effort": 1, "lab": False, "id": r.main},
+        "now": NOW, "period": r.period,
+        "pseudonym": {"seed": secret("pseudonym"), "key": r.pub, "puzzle": r.puzzle},
+        "blinded": {"seed": secret("blinded key"), "key": r.blinded},
+        "delegated": {"seed": secret("delegated key"), "key": r.d},
+        "delegation": {"period": r.period, "serial": 3, "d": r.d, "text": text,
+                       "signature": r.blind.sign(text)},
+        "srv": [{"period": p, "srv": srv(p)} for p in (0, 1, r.period, 2 ** 64 - 1)],
+        "descriptor_places": [
+            {"blinded": r.blinded, "period": p, "replica": k, "place": descriptor_place(r.blinded, p, k)}
+            for p in (0, r.period, 2 ** 64 - 1) for k in (0, 1)],
+        "provider_places": [{"content": c, "place": h("cyx prov", c)}
+                            for c in (bytes(32), r.content)],
+        "offer_places": [{"byte": b, "place": h("cyx offer", bytes([b]))} for b in (0, 0xA5, 255)],
+        "records": r.cases,
+    }
+
+
 # ---- files -------------------------------------------------------------------------------------
 
 
@@ -592,7 +824,8 @@ def to_json(v):
 def write_all(folder):
     check_public_noise()
     made = {"handshake": handshake(), "packet": packets(), "frame": frames(),
-            "fragment": fragments(), "pow": pows(), "record": records()}
+            "fragment": fragments(), "pow": pows(), "record": records(),
+            "dht_record": dht_records()}
     for name, content in made.items():
         with open(os.path.join(folder, name + ".json"), "w") as f:
             json.dump(to_json(content), f, indent=1, ensure_ascii=True)

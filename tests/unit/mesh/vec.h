@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VEC_BYTES_MAX = 2048 };
+enum { VEC_BYTES_MAX = 8192 };
 
 struct vec_bytes {
     size_t len;
