@@ -224,6 +224,8 @@ static enum dht_seen see_new(struct dht_table *t, const struct dht_sighting *s, 
     c->seen_ns = now_ns;
     if (b->n_live < DHT_K) {
         link_live(t, b, c);
+        if (b->n_live == DHT_K / 2 && b->looked_ns == 0)
+            b->looked_ns = now_ns; /* it fills by itself: no need to look for more so soon */
         return DHT_SEEN_ADDED;
     }
     link_waiting(t, b, c);
