@@ -68,6 +68,7 @@ struct dht {
     /* publish.c */
     struct list own; /* struct dht__own */
     size_t n_own;
+    struct list publications; /* struct publication: somebody waits for them */
     struct env_kv *own_kv;
     uint64_t own_record_sequence; /* of the node record last published */
     uint64_t own_record_ns;
