@@ -63,6 +63,7 @@ struct dht {
     struct env_timer tick;
     uint64_t self_looked_ns; /* when we last looked ourselves up */
     bool is_neighbourhood_new;
+    uint64_t neighbours_new_ns; /* when we last found out who took the place of lost neighbours */
     unsigned n_refreshing;
 
     /* publish.c */

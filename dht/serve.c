@@ -101,13 +101,21 @@ static void find_serve(void *arg, struct mesh_request *rq, const msgpack_object 
 
 /* ---- STORE ----------------------------------------------------------------------------------- */
 
-/* A record on its way to our disk, for a peer that waits. */
+/* A record on its way to our disk, at each of its places that we are near to, for a peer that
+ * waits. */
 struct dht__offer {
     struct list node;
-    struct dht *d; /* NULL: the DHT stopped */
+    struct dht *d;
     struct mesh_request *rq;
-    uint8_t place[DHT_ID];
+    unsigned open; /* verdicts that are still to come */
+    bool is_any;   /* one came */
+    enum dht_verdict worst;
+    uint8_t place[DHT_ID]; /* that `worst` is of */
     uint8_t type, publisher[32];
+    struct dht__offer_place {
+        struct dht__offer *offer;
+        uint8_t place[DHT_ID];
+    } at[DHT_PLACES_MAX];
 };
 
 static enum mesh_rpc_status status_of(enum dht_verdict v)
@@ -128,7 +136,7 @@ static enum mesh_rpc_status status_of(enum dht_verdict v)
     return MESH_RPC_BUSY;
 }
 
-static void reply_verdict(struct dht *d, const struct dht__offer *o, enum dht_verdict v)
+static void reply_verdict(const struct dht__offer *o)
 {
     uint8_t record[MESH_RECORD_MAX];
     uint8_t buf[MESH_RECORD_MAX + 8];
@@ -136,22 +144,36 @@ static void reply_verdict(struct dht *d, const struct dht__offer *o, enum dht_ve
     struct dht_held held = { .type = o->type };
     memcpy(held.place, o->place, sizeof held.place);
     memcpy(held.publisher, o->publisher, sizeof held.publisher);
-    size_t len = v == DHT_STALE && d != NULL ? dht_store_get(d->store, &held, record) : 0;
+    size_t len = o->worst == DHT_STALE ? dht_store_get(o->d->store, &held, record) : 0;
     if (len > 0)
         items = dht__store_items(buf, record, len);
-    mesh_reply(o->rq, status_of(v), &items);
+    mesh_reply(o->rq, status_of(o->worst), &items);
 }
 
-static void offered(void *arg, enum dht_verdict v)
+static void offer_closed(struct dht__offer *o)
 {
-    struct dht__offer *o = arg;
-    reply_verdict(o->d, o, v);
+    if (--o->open > 0)
+        return;
+    reply_verdict(o);
     list_del(&o->node);
     free(o);
 }
 
+/* Verdicts are sorted, the best first; the worst is told: OK claims all of the places. */
+static void offered(void *arg, enum dht_verdict v)
+{
+    const struct dht__offer_place *at = arg;
+    struct dht__offer *o = at->offer;
+    if (!o->is_any || v > o->worst) {
+        o->worst = v;
+        memcpy(o->place, at->place, sizeof o->place);
+    }
+    o->is_any = true;
+    offer_closed(o);
+}
+
 static void offer(struct dht *d, struct mesh_request *rq, const struct dht_value *v,
-                  const uint8_t *place)
+                  const bool is_near[static DHT_PLACES_MAX])
 {
     struct mesh_asker from;
     struct dht__offer *o = mesh_request_asker(rq, &from) ? calloc(1, sizeof *o) : NULL;
@@ -159,22 +181,32 @@ static void offer(struct dht *d, struct mesh_request *rq, const struct dht_value
         mesh_reply(rq, MESH_RPC_BUSY, NULL);
         return;
     }
-    *o = (struct dht__offer){ .d = d, .rq = rq, .type = v->type->number };
-    memcpy(o->place, place, sizeof o->place);
+    *o = (struct dht__offer){ .d = d, .rq = rq, .open = 1, .type = v->type->number };
     memcpy(o->publisher, v->head.publisher, sizeof o->publisher);
     list_init(&o->node);
     list_push_back(&d->requests, &o->node);
-    dht_store_offer(d->store, v, place, dht__source(d, &from), mesh_time(d->mesh), offered, o,
-                    NULL);
+    for (unsigned i = 0; i < v->n_places; i++) {
+        struct dht__offer_place *at = &o->at[i];
+        if (!is_near[i])
+            continue;
+        at->offer = o;
+        memcpy(at->place, v->places[i], sizeof at->place);
+        o->open++;
+        dht_store_offer(d->store, v, at->place, dht__source(d, &from), mesh_time(d->mesh), offered,
+                        at, NULL);
+    }
+    offer_closed(o);
 }
 
-/* [record]: kept at whichever of its places we are near to. */
+/* [record]: kept at all of its places that we are near to, since the request names none. */
 static void store_serve(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
 {
     struct dht *d = arg;
     const uint8_t *record;
     size_t len;
     struct dht_value v;
+    bool is_near[DHT_PLACES_MAX] = { 0 };
+    bool is_any = false;
     if (n < 1 || !mp_bin_any(&items[0], &record, &len)) {
         d->n.served_bad++;
         mesh_reply(rq, MESH_RPC_BAD, NULL);
@@ -188,10 +220,10 @@ static void store_serve(void *arg, struct mesh_request *rq, const msgpack_object
         mesh_reply(rq, MESH_RPC_REFUSED, NULL);
         return;
     }
-    for (unsigned i = 0; i < v.n_places; i++) {
-        if (!dht__is_near(d, v.places[i], DHT_STORE_NEAR))
-            continue;
-        offer(d, rq, &v, v.places[i]);
+    for (unsigned i = 0; i < v.n_places; i++)
+        is_any |= is_near[i] = dht__is_near(d, v.places[i], DHT_STORE_NEAR);
+    if (is_any) {
+        offer(d, rq, &v, is_near);
         return;
     }
     d->n.served_far++;

@@ -22,34 +22,33 @@ static bool is_neighbour(const struct dht *d, const uint8_t id[static DHT_ID])
 
 struct handing {
     struct dht *d;
-    const struct dht_contact *to; /* NULL: to all 16 nearest */
-    unsigned n, most;
+    const struct dht_contact *to;
+    unsigned n_looked, n;
 };
 
-static void send_held(struct dht *d, const struct dht_held *h, const struct dht_contact *to)
-{
-    uint8_t record[MESH_RECORD_MAX];
-    size_t len = dht_store_get(d->store, h, record);
-    if (len > 0)
-        dht__send(d, &to->to, record, len);
-}
-
-/* To the newcomer, if it is one of the 16 nearest and nobody nearer than us will do it. */
+/* To the newcomer, if it is one of the 16 nearest and nobody nearer than us will do it. Whether we
+ * are near comes first: of most records we aren't, and a store holds many. */
 static bool hand_over(void *arg, const struct dht_held *h)
 {
     struct handing *g = arg;
     struct dht *d = g->d;
-    if (dht_table_nearer(d->table, h->place, g->to->to.id, DHT_K) >= DHT_K ||
-        !dht__is_near(d, h->place, NEAREST_OF + 1)) /* the newcomer itself may be nearer */
+    uint8_t record[MESH_RECORD_MAX];
+    if (++g->n_looked > DHT__SWEEP)
+        return false;
+    if (!dht__is_near(d, h->place, NEAREST_OF + 1) || /* the newcomer itself may be nearer */
+        dht_table_nearer(d->table, h->place, g->to->to.id, DHT_K) >= DHT_K)
+        return true;
+    size_t len = dht_store_get(d->store, h, record);
+    if (len == 0)
         return true;
     d->n.handovers++;
-    send_held(d, h, g->to);
-    return ++g->n < g->most;
+    dht__send(d, &g->to->to, record, len);
+    return ++g->n < DHT_HANDOVERS;
 }
 
 void dht__upkeep_met(struct dht *d, const struct dht_contact *c)
 {
-    struct handing g = { .d = d, .to = c, .most = DHT_HANDOVERS };
+    struct handing g = { .d = d, .to = c };
     if (d->store == NULL || !d->is_joined || !is_neighbour(d, c->to.id))
         return;
     dht_store_each(d->store, hand_over, &g);
@@ -64,21 +63,17 @@ void dht__upkeep_lost(struct dht *d, const uint8_t id[static DHT_ID])
 static void send_to_nearest(struct dht *d, const struct dht_held *h)
 {
     struct dht_near near;
-    dht_table_nearest(d->table, h->place, DHT_K, &near);
-    for (size_t i = 0; i < dht_near_len(&near); i++)
-        send_held(d, h, dht_near_at(&near, i)->what);
-    dht_store_refreshed(d->store, h);
-}
-
-static bool pass_on(void *arg, const struct dht_held *h)
-{
-    struct handing *g = arg;
-    struct dht *d = g->d;
-    if (!dht__is_near(d, h->place, 1))
-        return true;
+    uint8_t record[MESH_RECORD_MAX];
+    size_t len = dht_store_get(d->store, h, record);
+    if (len == 0)
+        return; /* on its way to the disk */
     d->n.replicated++;
-    send_to_nearest(d, h);
-    return ++g->n < g->most;
+    dht_table_nearest(d->table, h->place, DHT_K, &near);
+    for (size_t i = 0; i < dht_near_len(&near); i++) {
+        const struct dht_contact *c = dht_near_at(&near, i)->what;
+        dht__send(d, &c->to, record, len);
+    }
+    dht_store_refreshed(d->store, h);
 }
 
 /* ---- sweeping -------------------------------------------------------------------------------- */
@@ -90,14 +85,20 @@ static uint64_t replicate_after(const struct dht *d, const struct dht_held *h)
     return ENV_S(DHT_REPLICATE_S + spread);
 }
 
+/* Neighbours went since it was last sent to all: the nearest one does it. */
+static bool was_bereft(const struct dht *d, const struct dht_held *h)
+{
+    return h->refreshed_ns < d->neighbours_new_ns && dht__is_near(d, h->place, 1);
+}
+
 static void sweep_one(void *arg, const struct dht_held *h)
 {
     struct dht *d = arg;
-    if (!d->is_joined || dht__now(d) - h->refreshed_ns < replicate_after(d, h) ||
-        d->n_sends_waiting > DHT__SENDS_WAITING / 2)
-        return;
-    d->n.replicated++;
-    send_to_nearest(d, h);
+    bool is_due = dht__now(d) - h->refreshed_ns >= replicate_after(d, h) || was_bereft(d, h);
+    /* With half of the queue in use the rest waits for the next round: what finds no room there is
+     * lost, and must not count as sent. */
+    if (d->is_joined && is_due && d->n_sends_waiting <= DHT__SENDS_WAITING / 2)
+        send_to_nearest(d, h);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -105,16 +106,14 @@ static void sweep_one(void *arg, const struct dht_held *h)
 static void self_looked(void *arg, int code, const struct dht_found *f)
 {
     struct dht *d = arg;
-    struct handing g = { .d = d, .most = DHT__SWEEP };
     d->is_joining = false;
     if (code != 0 || f->answered == 0)
         return;
     d->is_joined = true;
     d->self_looked_ns = dht__now(d);
-    if (d->is_neighbourhood_new && d->store != NULL) {
-        d->is_neighbourhood_new = false;
-        dht_store_each(d->store, pass_on, &g);
-    }
+    if (d->is_neighbourhood_new)
+        d->neighbours_new_ns = dht__now(d); /* the sweep passes on what we hold */
+    d->is_neighbourhood_new = false;
 }
 
 static void look_self(struct dht *d)
