@@ -101,6 +101,7 @@ void dht__contacts_stop(struct dht *d);
 struct dht__value {
     struct dht_value v; /* borrows from `bytes` */
     uint8_t *bytes;
+    uint64_t rank; /* of those that are too many the smallest stay */
 };
 
 struct dht_find {

@@ -2,9 +2,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crypto.h"
 #include "dht/dht_internal.h"
 
 enum { REPAIRS = 16 }; /* STOREs that one lookup causes */
+
+static uint64_t rank_of(const struct dht *d, const struct dht_value *v)
+{
+    uint8_t hash[CRYPTO_HASH];
+    uint64_t rank;
+    const struct bytes x[] = { BYTES(d->secret, sizeof d->secret), BYTES(v->head.publisher, 32) };
+    crypto_h(hash, "cyx keep", x, 2);
+    memcpy(&rank, hash, sizeof rank);
+    return rank;
+}
 
 static void forget_bit(void *arg, struct dht_candidate *c)
 {
@@ -18,6 +29,22 @@ static size_t index_of(const struct dht_find *f, const struct dht_value *v)
         if (memcmp(f->values[i].v.head.publisher, v->head.publisher, 32) == 0)
             return i;
     return f->n_values;
+}
+
+/* When more are found than a place keeps, a hash keyed with our secret says which we show: who
+ * answers first with a list of its own hides nobody else's. *i: the one that gives way, if any. */
+static bool has_place(const struct dht_find *f, const struct dht_value *v, size_t *i)
+{
+    size_t last = 0;
+    if (f->n_values < f->type->keep)
+        return true;
+    for (size_t k = 1; k < f->n_values; k++)
+        if (f->values[k].rank > f->values[last].rank)
+            last = k;
+    if (f->type->keep == 1 || rank_of(f->d, v) >= f->values[last].rank)
+        return false;
+    *i = last;
+    return true;
 }
 
 static bool is_same(const struct dht_value *a, const struct dht_value *b)
@@ -44,6 +71,7 @@ static bool keep(struct dht_find *f, size_t i, const struct dht_value *v)
     free(f->values[i].bytes);
     f->values[i].bytes = bytes;
     f->values[i].v = copy;
+    f->values[i].rank = rank_of(f->d, &copy);
     return true;
 }
 
@@ -81,7 +109,7 @@ bool dht__value_heard(struct dht_find *f, struct dht_candidate *from, const uint
         d->n.values_stale++;
         return true;
     }
-    if (i == f->n_values && i >= f->type->keep)
+    if (i == f->n_values && !has_place(f, &v, &i))
         return true;
     enum drop drop = dht_value_verify(&v, mesh_network_of(d->mesh), mesh_time(d->mesh));
     if (drop != DROP_NONE) {
