@@ -1,6 +1,7 @@
 /* Every scenario there is. */
 #include "tests/sim/scenario.h"
 
+extern const struct sim_scenario scenario_dht_roster;
 extern const struct sim_scenario scenario_mesh_bootstrap;
 extern const struct sim_scenario scenario_mesh_clock;
 extern const struct sim_scenario scenario_world_clock;
@@ -12,9 +13,15 @@ extern const struct sim_scenario scenario_world_partition;
 extern const struct sim_scenario scenario_world_streams;
 
 const struct sim_scenario *const sim_scenarios[] = {
-    &scenario_world_determinism, &scenario_world_nat,
-    &scenario_world_partition,   &scenario_world_crash,
-    &scenario_world_clock,       &scenario_world_streams,
-    &scenario_world_lan,         &scenario_mesh_bootstrap,
-    &scenario_mesh_clock,        NULL,
+    &scenario_world_determinism,
+    &scenario_world_nat,
+    &scenario_world_partition,
+    &scenario_world_crash,
+    &scenario_world_clock,
+    &scenario_world_streams,
+    &scenario_world_lan,
+    &scenario_mesh_bootstrap,
+    &scenario_mesh_clock,
+    &scenario_dht_roster,
+    NULL,
 };
