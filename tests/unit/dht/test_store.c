@@ -61,7 +61,7 @@ static void begin(void)
 
 static void settle(void)
 {
-    sim_run_until(world, sim_now(world) + SIM_MS(100));
+    sim_run_until(world, sim_now(world) + SIM_MS(10000));
 }
 
 static void end(void)
