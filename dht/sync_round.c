@@ -136,11 +136,12 @@ static bool ask_known(struct dht_sync *s)
 /* Unlisted nodes ask bootstrap peers only: random ones would collect users' addresses. */
 static bool ask_bootstrap(struct dht_sync *s)
 {
-    size_t n;
-    const struct mesh_contact *boot = mesh_bootstrap(s->mesh, &n);
-    for (unsigned i = 0; n > 0 && i < SYNC__PICKS; i++)
-        if (ask_contact(s, &boot[env_random_below(s->env, n)]))
+    size_t n = mesh_bootstrap_count(s->mesh);
+    for (unsigned i = 0; n > 0 && i < SYNC__PICKS; i++) {
+        struct mesh_contact c = *mesh_bootstrap_at(s->mesh, (size_t)env_random_below(s->env, n));
+        if (ask_contact(s, &c))
             return true;
+    }
     return false;
 }
 

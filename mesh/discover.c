@@ -9,6 +9,7 @@
  *              1 h, and bootstrap peers only) once enough links stand
  *
  * Only links that we dialled count: who dials us must not keep us from choosing our own peers. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,17 @@ void disc__plan_soon(struct mesh__discover *d)
 }
 
 /* ---- counting -------------------------------------------------------------------------------- */
+
+size_t mesh_bootstrap_count(const struct mesh *m)
+{
+    return m->discover->n_boot;
+}
+
+const struct mesh_contact *mesh_bootstrap_at(const struct mesh *m, size_t i)
+{
+    assert(i < m->discover->n_boot);
+    return &m->discover->boot[i].contact;
+}
 
 bool mesh__is_bootstrap(const struct mesh *m, const uint8_t link_key[static 32])
 {

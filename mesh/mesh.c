@@ -228,12 +228,6 @@ const struct mesh_identity *mesh_identity_of(const struct mesh *m)
     return m->identity;
 }
 
-const struct mesh_contact *mesh_bootstrap(const struct mesh *m, size_t *n)
-{
-    *n = m->config.n_bootstrap;
-    return m->config.bootstrap;
-}
-
 uint64_t mesh_time(struct mesh *m)
 {
     return nettime_now(&m->time, env_wall_ms(m->env), mesh__now(m));

@@ -101,8 +101,10 @@ size_t mesh_own_record(struct mesh *m, uint8_t out[static MESH_NODE_RECORD_MAX])
 /* How to dial us, as a contact (the first address known, else the listening one). */
 void mesh_own_contact(struct mesh *m, struct mesh_contact *out);
 
-/* The bootstrap nodes of the configuration: whom an unlisted node may ask. Borrowed for life. */
-const struct mesh_contact *mesh_bootstrap(const struct mesh *m, size_t *n);
+/* The bootstrap nodes of the configuration (this worker's), i < mesh_bootstrap_count: whom an
+ * unlisted node may ask. In no fixed order; borrowed until the loop turns. */
+size_t mesh_bootstrap_count(const struct mesh *m);
+const struct mesh_contact *mesh_bootstrap_at(const struct mesh *m, size_t i);
 
 /* Network time, unix seconds (protocol.md, section 1). */
 uint64_t mesh_time(struct mesh *m);

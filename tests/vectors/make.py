@@ -343,13 +343,14 @@ def pow_hashes(c):
 
 def pow_join(items, bits):
     """Pairs of (value, indices) that agree in the lowest bits and share no index."""
-    buckets, out = {}, []
+    buckets, out, mask = {}, [], 2 ** bits - 1
     for value, idx in items:
-        for value2, idx2 in buckets.setdefault(value % 2 ** bits, []):
-            if not set(idx) & set(idx2):
-                a, b = sorted((idx, idx2))
-                out.append(((value ^ value2) >> bits, a + b))
-        buckets[value % 2 ** bits].append((value, idx))
+        bucket = buckets.setdefault(value & mask, [])
+        for value2, idx2 in bucket:
+            if not any(i in idx2 for i in idx):
+                joined = idx + idx2 if idx < idx2 else idx2 + idx
+                out.append(((value ^ value2) >> bits, joined))
+        bucket.append((value, idx))
     return out
 
 

@@ -93,7 +93,7 @@ static void fill_up(struct sim_run *r, struct city *c, struct shelf *s)
     }
     city_pass(c, r, sim_now(c->w) + SIM_S(WAIT_S));
     uint64_t refused = s->puts.refused;
-    uint64_t quota = city_metric(c, "cyx_dht_store_verdicts_total", "quota");
+    uint64_t quota = city_metric(c, "cyx_dht_offers_total", "quota");
     uint64_t evicted = city_metric(c, "cyx_dht_store_evicted_total", NULL);
     for (uint32_t i = GREEDY; i < s->n_records; i++) {
         struct city_node *by = city_draw(c);

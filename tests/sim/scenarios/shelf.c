@@ -158,7 +158,7 @@ size_t shelf_build(const struct mesh_network *net, const struct card *pseudonym,
     uint8_t sk[64];
     struct dht_provider p = { .size = 1 << 20, .sequence = sequence, .expiry = now + LIFE_S };
     memcpy(p.content, content, sizeof p.content);
-    memcpy(p.address, pseudonym->sign_pk, sizeof p.address); /* any point will do */
+    memcpy(p.address, pseudonym->sign_pk, sizeof p.address); /* any key will do */
     memcpy(p.puzzle, pseudonym->puzzle, sizeof p.puzzle);
     card_secret(pseudonym, sk);
     int len = dht_provider_build(&p, net, sk, out);

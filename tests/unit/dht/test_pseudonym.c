@@ -197,6 +197,12 @@ Test(pseudonym_file, refuses_what_its_checksum_would_let_through)
         seal(blob, DHT_PSEUDONYM_BLOB);
         cr_assert_eq(decode_code(blob, DHT_PSEUDONYM_BLOB), cases[i].want, "case %zu", i);
     }
+    memset(blob + 42, 0, MESH_POW_PROOF);
+    for (uint8_t has = 0; has < 3; has++) { /* no puzzle, and what is said about it */
+        blob[41] = has;
+        seal(blob, DHT_PSEUDONYM_BLOB);
+        cr_assert_eq(decode_code(blob, DHT_PSEUDONYM_BLOB), has == 0 ? 0 : CYX_ECORRUPT, "%u", has);
+    }
     dht_pseudonym_encode(p, blob);
     seal(blob, DHT_PSEUDONYM_BLOB - 1);
     cr_assert_eq(decode_code(blob, DHT_PSEUDONYM_BLOB - 1), CYX_ECORRUPT);

@@ -116,12 +116,16 @@ static void boot(void *arg, struct sim_node *s)
     memcpy(n->contact.id, n->identity->id, 32);
     memcpy(n->contact.link_key, n->identity->link.pub, 32);
     n->is_stopped = false;
+    if (n->started != NULL)
+        n->started(n);
 }
 
 static void drop(void *arg, struct sim_node *s)
 {
     struct few_node *n = arg;
     (void)s;
+    if (n->dropping != NULL)
+        n->dropping(n);
     mesh_destroy(n->mesh);
     n->mesh = NULL;
 }

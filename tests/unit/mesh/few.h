@@ -33,6 +33,10 @@ struct few_node {
     size_t train_len;
     unsigned writables;
     void (*on_up)(struct few_node *n, struct mesh_link *l);
+    /* what stands above its mesh: after each mesh_start, before each mesh_destroy */
+    void (*started)(struct few_node *n);
+    void (*dropping)(struct few_node *n);
+    void *above;
 };
 
 struct few {
