@@ -35,7 +35,7 @@ static int load(struct node_pseudonym *p, struct cyx_err *err)
         return 0;
     if (rc == 0) {
         p->key = dht_pseudonym_decode(blob, len, err);
-        rc = p->key != NULL ? 0 : err->code;
+        rc = p->key != NULL ? 0 : cyx_wrap(err, "%s", DHT_PSEUDONYM_FILE);
     }
     sodium_memzero(blob, sizeof blob);
     if (rc < 0)
