@@ -112,7 +112,8 @@ struct dht_find {
     dht_find_fn done;
     void *arg;
     uint64_t started_ns;
-    struct list asks; /* struct dht__ask */
+    struct list asks;      /* struct dht__ask, in the order they were sent */
+    struct env_timer slow; /* the first of them is DHT_SLOW_MS old */
     struct env_task begin;
     struct dht__value values[DHT__VALUES];
     size_t n_values;

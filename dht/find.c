@@ -14,6 +14,8 @@ struct dht__ask {
     struct dht_candidate *to;
     struct mesh_ask *ask;
     struct mesh_contact contact;
+    uint64_t sent_ns;
+    bool is_slow;
 };
 
 static void pump(struct dht_find *f);
@@ -21,11 +23,15 @@ static void begin_waiting(struct dht *d);
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Who let us wait to the end counts as silent. */
 static void asks_cancel(struct dht_find *f)
 {
+    env_timer_stop(f->d->env, &f->slow);
     while (!list_empty(&f->asks)) {
         struct dht__ask *a = container_of(f->asks.next, struct dht__ask, node);
         list_del(&a->node);
+        if (a->is_slow)
+            dht__failed(f->d, a->to->id);
         if (a->ask != NULL)
             mesh_ask_cancel(a->ask);
         free(a);
@@ -219,6 +225,24 @@ static void answered(void *arg, int code, unsigned status, const msgpack_object 
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+static void slow(struct env_timer *t, void *arg)
+{
+    struct dht_find *f = arg;
+    uint64_t now = dht__now(f->d);
+    list_each (at, &f->asks) {
+        struct dht__ask *a = container_of(at, struct dht__ask, node);
+        if (a->is_slow)
+            continue;
+        if (now - a->sent_ns < ENV_MS(DHT_SLOW_MS)) {
+            env_timer_set(f->d->env, t, a->sent_ns + ENV_MS(DHT_SLOW_MS));
+            break;
+        }
+        a->is_slow = true;
+        dht_lookup_slow(f->lookup, a->to);
+    }
+    pump(f);
+}
+
 /* Proves the candidate's record and finds an address to dial. */
 static bool prove(struct dht_find *f, const struct dht_candidate *c, struct mesh_contact *to)
 {
@@ -266,7 +290,10 @@ static bool ask(struct dht_find *f, struct dht_candidate *c)
         free(a);
         return false;
     }
+    a->sent_ns = dht__now(f->d);
     list_push_back(&f->asks, &a->node);
+    if (!f->slow.is_set)
+        env_timer_in(f->d->env, &f->slow, ENV_MS(DHT_SLOW_MS));
     return true;
 }
 
@@ -424,6 +451,7 @@ int dht__find(struct dht *d, const uint8_t key[static DHT_ID], unsigned type, un
     d->n_waiting++;
     d->n.finds++;
     env_task_init(&f->begin, begin, f);
+    env_timer_init(&f->slow, slow, f);
     env_defer(d->env, &f->begin);
     if (out != NULL)
         *out = f;

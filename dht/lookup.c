@@ -125,13 +125,19 @@ void dht_lookup_told(struct dht_lookup *l, const struct dht_candidate *teller,
 
 /* ---- what a path sees ------------------------------------------------------------------------ */
 
+/* Slow ones are as good as failed until they answer. */
+static bool counts(const struct dht_candidate *c)
+{
+    return c->state != DHT_FAILED && c->state != DHT_SLOW;
+}
+
 /* Is a nearer candidate, not failed, of the same prefix? Such a one comes first (near.h). */
 static bool is_second(const struct dht_lookup *l, size_t i)
 {
     if (l->rules.any_prefix)
         return false;
     for (size_t k = 0; k < i; k++)
-        if (l->at[k]->state != DHT_FAILED && l->at[k]->prefix == l->at[i]->prefix)
+        if (counts(l->at[k]) && l->at[k]->prefix == l->at[i]->prefix)
             return true;
     return false;
 }
@@ -143,7 +149,7 @@ static struct dht_candidate *scan(const struct dht_lookup *l, unsigned path, boo
 {
     for (size_t i = 0; i < l->n && *n_before < l->rules.nearest; i++) {
         struct dht_candidate *c = l->at[i];
-        if ((c->paths >> path & 1) == 0 || c->state == DHT_FAILED || is_second(l, i) != want_second)
+        if ((c->paths >> path & 1) == 0 || !counts(c) || is_second(l, i) != want_second)
             continue;
         if (c->state == DHT_NEW)
             return c;
@@ -183,11 +189,23 @@ struct dht_candidate *dht_lookup_next(struct dht_lookup *l)
     return NULL;
 }
 
+static void land(struct dht_lookup *l, struct dht_candidate *c, enum dht_candidate_state state)
+{
+    if (c->state == DHT_ASKED) {
+        l->flying[c->path]--;
+        l->n_flying--;
+    }
+    c->state = state;
+}
+
+void dht_lookup_slow(struct dht_lookup *l, struct dht_candidate *c)
+{
+    land(l, c, DHT_SLOW);
+}
+
 void dht_lookup_answered(struct dht_lookup *l, struct dht_candidate *c, bool has_answer)
 {
-    c->state = has_answer ? DHT_ANSWERED : DHT_FAILED;
-    l->flying[c->path]--;
-    l->n_flying--;
+    land(l, c, has_answer ? DHT_ANSWERED : DHT_FAILED);
 }
 
 bool dht_lookup_is_done(const struct dht_lookup *l)

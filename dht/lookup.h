@@ -1,9 +1,10 @@
 /* dht/lookup.h - which node to ask next: an iterative lookup over disjoint paths, as a state
  * machine without I/O. Spec: protocol.md, section 6, "Lookup"; Baumgart, Mies, "S/Kademlia" (2007).
  *
- * A candidate is NEW (heard of), ASKED, then ANSWERED or FAILED. Each path sees the candidates that
- * it was told of, in the order of near.h, and asks the nearest NEW one until its four nearest have
- * answered or it has asked twenty. A node is asked once, by one path. */
+ * A candidate is NEW (heard of), ASKED, then ANSWERED or FAILED; between them SLOW, when nobody
+ * waits for it any more. Each path sees the candidates that it was told of, in the order of near.h,
+ * and asks the nearest NEW one until its four nearest have answered or it has asked twenty. A node
+ * is asked once, by one path. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,7 +27,7 @@ extern const struct dht_lookup_rules dht_lookup_self;  /* our own neighbourhood:
 extern const struct dht_lookup_rules dht_lookup_light; /* some nodes of a bucket: upkeep */
 extern const struct dht_lookup_rules dht_lookup_plain; /* one path of Kademlia, for comparison */
 
-enum dht_candidate_state { DHT_NEW, DHT_ASKED, DHT_ANSWERED, DHT_FAILED };
+enum dht_candidate_state { DHT_NEW, DHT_ASKED, DHT_SLOW, DHT_ANSWERED, DHT_FAILED };
 
 struct dht_candidate {
     uint8_t id[DHT_ID];
@@ -57,6 +58,8 @@ void dht_lookup_told(struct dht_lookup *l, const struct dht_candidate *teller,
                      size_t len);
 /* The next to ask, now ASKED; NULL: nothing to ask before an answer comes, or at all. */
 struct dht_candidate *dht_lookup_next(struct dht_lookup *l);
+/* It lets us wait: its path goes on without it. A late answer is as good. */
+void dht_lookup_slow(struct dht_lookup *l, struct dht_candidate *c);
 /* It answered, or not (or its record was false, or it couldn't be dialled). */
 void dht_lookup_answered(struct dht_lookup *l, struct dht_candidate *c, bool has_answer);
 /* Nothing is under way, and no path has anybody left to ask. */
