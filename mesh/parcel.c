@@ -170,10 +170,10 @@ static void take_cancel(struct mesh *m, const struct mesh_parcel *p)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-void mesh_hand_requests(struct mesh *m, unsigned method, bool is_on)
+void mesh_hand_requests(struct mesh *m, unsigned method)
 {
     if (method < sizeof m->serve / sizeof m->serve[0] && m->config.worker != 0)
-        m->serve[method].is_handed = is_on;
+        m->serve[method].is_handed = true;
 }
 
 bool mesh__request_out(struct mesh *m, struct mesh_request *rq, const uint8_t *data, size_t len)

@@ -95,7 +95,7 @@ void mesh_take_sequence(struct mesh *m, uint64_t next);
 void mesh_take_wish(struct mesh *m);
 
 /* Others than worker 0, on their thread: requests of that method go to worker 0's handler from now
- * on (or, off, to the own one again). */
-void mesh_hand_requests(struct mesh *m, unsigned method, bool is_on);
+ * on. */
+void mesh_hand_requests(struct mesh *m, unsigned method);
 /* What another worker sent. */
 void mesh_take_parcel(struct mesh *m, const struct mesh_parcel *p);

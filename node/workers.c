@@ -109,7 +109,7 @@ static void give(struct message *m)
         give_parcel(mesh, m);
         break;
     case HAND:
-        mesh_hand_requests(mesh, (unsigned)m->number, true);
+        mesh_hand_requests(mesh, (unsigned)m->number);
         break;
     }
 }

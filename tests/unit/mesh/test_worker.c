@@ -569,7 +569,7 @@ static void duo_hand(struct duo *d, uint64_t seed, struct answer *served)
 {
     duo_init(d, seed);
     serve_at(d->worker[0], served);
-    mesh_hand_requests(d->worker[1]->mesh, MESH_METHOD_CALL, true);
+    mesh_hand_requests(d->worker[1]->mesh, MESH_METHOD_CALL);
 }
 
 Test(mesh_worker, the_first_serves_for_all)
