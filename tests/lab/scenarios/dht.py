@@ -31,6 +31,7 @@ KILLED = 8
 ASKER = 1  # by index: no publisher, never killed
 DELAY_MS = 20
 AT_ONCE = 4  # commands at a time: they share the daemons' cores
+WAITING = 10  # ... when they wait for the dead most of the time
 
 
 def make_nodes(net):
@@ -67,8 +68,8 @@ def start(nodes, seconds):
         lab.wait_until(f"{node.name} knows its neighbours", lambda node=node: is_ready(node), seconds, 0.2)
 
 
-def each(work, items):
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+def each(work, items, at_once=AT_ONCE):
+    with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(work, items))
 
 
@@ -112,7 +113,7 @@ def kill_and_find(report, nodes, asker, contents, rng):
     for node in victims:
         node.kill()
     began = time.monotonic()
-    found = each(lambda c: get(asker, c), contents)
+    found = each(lambda c: get(asker, c), contents, WAITING)
     report.figure("seconds_to_get_all_after_kill", time.monotonic() - began, "s")
     report.check("found_after_kill", all(found),
                  f"{sum(f is not None for f in found)} of {len(contents)} records, {KILLED} of {NODES} killed")
