@@ -33,11 +33,14 @@ struct dht_candidate {
     uint8_t id[DHT_ID];
     uint64_t prefix;
     enum dht_candidate_state state;
-    uint8_t paths;  /* bit set of those that know it */
-    uint8_t path;   /* the one that asked it */
-    uint8_t hop;    /* 1: known at the start; else its teller's plus 1 */
-    bool is_proven; /* its record was, before the lookup began */
-    uint64_t has;   /* bit set of the values that it answered with: find.c's */
+    uint8_t paths;      /* bit set of those that know it */
+    uint8_t path;       /* the one that asked it */
+    uint8_t owner;      /* the one that brought it in: it counts against that one's share */
+    uint8_t hop;        /* 1: known at the start; else its teller's plus 1 */
+    bool is_proven;     /* its record was, before the lookup began */
+    uint64_t has;       /* bit set of the values that it answered with: find.c's */
+    const void *teller; /* who brought it in, to tell apart; may be gone */
+    struct dht_candidate *other; /* another record of the same node, should this one be false */
     size_t len;
     uint8_t record[]; /* nothing about it is proven before it is asked */
 };
@@ -52,7 +55,8 @@ void dht_lookup_destroy(struct dht_lookup *l); /* NULL is fine */
 /* A node known at the start: dealt out to the paths in turn. */
 void dht_lookup_seed(struct dht_lookup *l, const uint8_t id[static DHT_ID], uint64_t prefix,
                      const uint8_t *record, size_t len, bool is_proven);
-/* A node that `teller` named. At DHT_CANDIDATES the farthest NEW one gives way. */
+/* A node that `teller` named. At its path's share of DHT_CANDIDATES the path's farthest NEW one
+ * gives way. Another record of a known node is kept and tried when the first one fails. */
 void dht_lookup_told(struct dht_lookup *l, const struct dht_candidate *teller,
                      const uint8_t id[static DHT_ID], uint64_t prefix, const uint8_t *record,
                      size_t len);
@@ -60,7 +64,8 @@ void dht_lookup_told(struct dht_lookup *l, const struct dht_candidate *teller,
 struct dht_candidate *dht_lookup_next(struct dht_lookup *l);
 /* It lets us wait: its path goes on without it. A late answer is as good. */
 void dht_lookup_slow(struct dht_lookup *l, struct dht_candidate *c);
-/* It answered, or not (or its record was false, or it couldn't be dialled). */
+/* It answered, or not (or its record was false, or it couldn't be dialled): then `c` is gone when
+ * another record of that node takes its place. */
 void dht_lookup_answered(struct dht_lookup *l, struct dht_candidate *c, bool has_answer);
 /* Nothing is under way, and no path has anybody left to ask. */
 bool dht_lookup_is_done(const struct dht_lookup *l);
