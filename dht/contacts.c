@@ -32,7 +32,7 @@ static void probed(void *arg, int code, unsigned status, const msgpack_object *i
     memcpy(id, p->id, sizeof id);
     probe_end(p);
     if (code == 0)
-        dht_table_touch(d->table, id, dht__now(d));
+        dht_table_answered(d->table, id, dht__now(d));
     else
         dht__failed(d, id);
 }
@@ -43,8 +43,10 @@ static void probe(struct dht *d, const struct dht_contact *c)
     msgpack_packer pk;
     struct writer w = writer_on(buf, sizeof buf);
     struct dht__probe *p = d->n_probes < DHT_PROBES ? calloc(1, sizeof *p) : NULL;
-    if (p == NULL)
+    if (p == NULL) {
+        dht_table_unprobe(d->table, c->to.id);
         return;
+    }
     p->d = d;
     memcpy(p->id, c->to.id, sizeof p->id);
     list_init(&p->node);
@@ -56,11 +58,15 @@ static void probe(struct dht *d, const struct dht_contact *c)
     msgpack_pack_uint32(&pk, 0);
     struct mesh_items items = { .data = buf, .len = writer_len(&w), .n = 3 };
     d->n.probes++;
-    if (mesh_ask(d->mesh, &c->to, MESH_METHOD_FIND, &items, DHT_ASK_MS, probed, p, &p->ask) == 0)
+    int code = mesh_ask(d->mesh, &c->to, MESH_METHOD_FIND, &items, DHT_ASK_MS, probed, p, &p->ask);
+    if (code == 0)
         return;
-    memcpy(buf, p->id, DHT_ID);
     probe_end(p);
-    dht__failed(d, buf);
+    memcpy(buf, c->to.id, DHT_ID);
+    if (code == CYX_EBUSY) /* its address rests: others asked, and it did not answer */
+        dht__failed(d, buf);
+    else /* our links or queues are full: whoever fills them must not cost others their place */
+        dht_table_unprobe(d->table, buf);
 }
 
 void dht__seen(struct dht *d, const struct mesh_node *node, const struct mesh_contact *to,
@@ -141,6 +147,7 @@ void dht__contacts_stop(struct dht *d)
         struct dht__probe *p = container_of(d->probes.next, struct dht__probe, node);
         if (p->ask != NULL)
             mesh_ask_cancel(p->ask);
+        dht_table_unprobe(d->table, p->id);
         probe_end(p);
     }
 }

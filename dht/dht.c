@@ -17,6 +17,7 @@ static void init_lists(struct dht *d)
     list_init(&d->probes);
     list_init(&d->requests);
     list_init(&d->own);
+    list_init(&d->publications);
     list_init(&d->watcher.node);
 }
 

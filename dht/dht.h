@@ -31,7 +31,8 @@ struct dht *dht_create(struct mesh *mesh, const struct dht_config *config, struc
 CYX_MUST_USE int dht_start(struct dht *d, struct cyx_err *err);
 /* Ends lookups (with CYX_ECANCELED) and timers, closes the store. Call before mesh_stop. */
 void dht_stop(struct dht *d);
-/* Stops first if need be. Before mesh_destroy. NULL is fine. */
+/* Stops first if need be. Before mesh_destroy. May be called from a lookup's or a publication's
+ * `done`, but not from one that hears CYX_ECANCELED. NULL is fine. */
 void dht_destroy(struct dht *d);
 
 /* ---- finding ----------------------------------------------------------------------------------

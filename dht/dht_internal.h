@@ -68,6 +68,7 @@ struct dht {
     /* publish.c */
     struct list own; /* struct dht__own */
     size_t n_own;
+    struct list publications; /* struct publication: somebody waits for them */
     struct env_kv *own_kv;
     uint64_t own_record_sequence; /* of the node record last published */
     uint64_t own_record_ns;
@@ -112,7 +113,8 @@ struct dht_find {
     dht_find_fn done;
     void *arg;
     uint64_t started_ns;
-    struct list asks; /* struct dht__ask */
+    struct list asks;      /* struct dht__ask, in the order they were sent */
+    struct env_timer slow; /* the first of them is DHT_SLOW_MS old */
     struct env_task begin;
     struct dht__value values[DHT__VALUES];
     size_t n_values;
@@ -126,9 +128,12 @@ CYX_MUST_USE int dht__find(struct dht *d, const uint8_t key[static DHT_ID], unsi
                            void *arg, struct dht_find **out);
 void dht__finds_end(struct dht *d); /* all, with CYX_ECANCELED */
 
-/* find_values.c: takes a record that `from` (NULL: ourselves) answered with. */
-void dht__value_heard(struct dht_find *f, struct dht_candidate *from, const uint8_t *record,
+/* find_values.c: takes a record that `from` (NULL: ourselves) answered with. False: it is forged.
+ */
+bool dht__value_heard(struct dht_find *f, struct dht_candidate *from, const uint8_t *record,
                       size_t len);
+/* Whatever was found, nothing older than what we have seen before is believed. */
+void dht__values_raise(struct dht_find *f);
 /* Sends the newest to those near ones that answered without it. */
 void dht__values_repair(struct dht_find *f);
 void dht__values_free(struct dht_find *f);

@@ -14,6 +14,8 @@ struct dht__ask {
     struct dht_candidate *to;
     struct mesh_ask *ask;
     struct mesh_contact contact;
+    uint64_t sent_ns;
+    bool is_slow;
 };
 
 static void pump(struct dht_find *f);
@@ -21,27 +23,36 @@ static void begin_waiting(struct dht *d);
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Who let us wait to the end counts as silent. */
 static void asks_cancel(struct dht_find *f)
 {
+    env_timer_stop(f->d->env, &f->slow);
     while (!list_empty(&f->asks)) {
         struct dht__ask *a = container_of(f->asks.next, struct dht__ask, node);
         list_del(&a->node);
+        if (a->is_slow)
+            dht__failed(f->d, a->to->id);
         if (a->ask != NULL)
             mesh_ask_cancel(a->ask);
         free(a);
     }
 }
 
-static void find_free(struct dht_find *f)
+/* Out of all lists: nothing of the DHT leads to it any more. */
+static void find_leave(struct dht_find *f)
 {
     struct dht *d = f->d;
     env_task_cancel(&f->begin);
+    asks_cancel(f);
     list_del(&f->node);
     if (f->lookup != NULL)
         d->n_finds--;
     else
         d->n_waiting--;
-    asks_cancel(f);
+}
+
+static void find_free(struct dht_find *f)
+{
     dht__values_free(f);
     dht_lookup_destroy(f->lookup);
     free(f);
@@ -90,7 +101,6 @@ static void finish(struct dht_find *f, int code)
                                .ns = dht__now(d) - f->started_ns };
     dht_near_init(&near, f->key, 0, true);
     if (f->lookup != NULL) {
-        asks_cancel(f);
         dht_lookup_nearest(f->lookup, DHT_K, &near);
         found.asked = dht_lookup_asked(f->lookup);
     }
@@ -100,16 +110,12 @@ static void finish(struct dht_find *f, int code)
     if (f->n_values == 0)
         found.hops = nearest_hop(&near);
     count_end(d, code, f);
-    /* Nothing may end it a second time while it is told of; then it goes, and one that waits
-     * begins. */
-    list_del(&f->node);
-    dht_find_fn done = f->done;
-    void *arg = f->arg;
-    f->done = NULL;
-    if (done != NULL)
-        done(arg, code, &found);
-    find_free(f);
+    /* `done` may stop or destroy the DHT: nothing of it is touched afterwards. */
+    find_leave(f);
     begin_waiting(d);
+    if (f->done != NULL)
+        f->done(f->arg, code, &found);
+    find_free(f);
 }
 
 static int verdict(const struct dht_find *f)
@@ -134,6 +140,7 @@ static void find_done(struct dht_find *f)
 {
     dht_table_looked(f->d->table, f->key, dht__now(f->d));
     if (f->type != NULL) {
+        dht__values_raise(f);
         remember(f);
         if (!f->d->config.is_plain)
             dht__values_repair(f);
@@ -178,7 +185,8 @@ static void answer_read(struct dht_find *f, struct dht_candidate *from, const ms
         bool is_value = is_bin && f->type != NULL && record[1] == f->type->number;
         if (is_value && n_values < keep + (is_node ? DHT_ANSWER_NODES : 0)) {
             n_values++;
-            dht__value_heard(f, from, record, len);
+            if (!dht__value_heard(f, from, record, len))
+                return; /* it hands out what it can't have verified: no more work for it */
         }
         if (is_node && n_nodes < DHT_ANSWER_NODES + 1) {
             n_nodes++;
@@ -190,6 +198,22 @@ static void answer_read(struct dht_find *f, struct dht_candidate *from, const ms
     }
 }
 
+/* An answer to take apart; else it failed, in one way or another. */
+static bool has_answered(struct dht *d, const struct dht_candidate *c, int code, unsigned status)
+{
+    if (code == 0 && (status == MESH_RPC_OK || status == MESH_RPC_NOT_FOUND)) {
+        d->n.answers++;
+        return true;
+    }
+    if (code == 0) {
+        d->n.asks_refused++;
+    } else { /* silence, or what no honest node answers */
+        d->n.asks_failed++;
+        dht__failed(d, c->id);
+    }
+    return false;
+}
+
 static void answered(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
 {
     struct dht__ask *a = arg;
@@ -198,17 +222,11 @@ static void answered(void *arg, int code, unsigned status, const msgpack_object 
     struct dht_candidate *c = a->to;
     struct mesh_contact contact = a->contact;
     struct mesh_node node;
-    bool has_answer = code == 0 && (status == MESH_RPC_OK || status == MESH_RPC_NOT_FOUND);
+    bool is_answer = has_answered(d, c, code, status);
     list_del(&a->node);
     free(a);
-    dht_lookup_answered(f->lookup, c, has_answer);
-    if (code == CYX_ETIMEDOUT || code == CYX_ECLOSED) {
-        d->n.asks_failed++;
-        dht__failed(d, c->id);
-    } else if (!has_answer) {
-        d->n.asks_refused++;
-    } else {
-        d->n.answers++;
+    dht_lookup_answered(f->lookup, c, is_answer);
+    if (is_answer) {
         f->n_answered++;
         if (mesh_node_record_form(&node, mesh_time(d->mesh), c->record, c->len) == DROP_NONE)
             dht__seen(d, &node, &contact, c->record, c->len);
@@ -218,6 +236,24 @@ static void answered(void *arg, int code, unsigned status, const msgpack_object 
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
+
+static void slow(struct env_timer *t, void *arg)
+{
+    struct dht_find *f = arg;
+    uint64_t now = dht__now(f->d);
+    list_each (at, &f->asks) {
+        struct dht__ask *a = container_of(at, struct dht__ask, node);
+        if (a->is_slow)
+            continue;
+        if (now - a->sent_ns < ENV_MS(DHT_SLOW_MS)) {
+            env_timer_set(f->d->env, t, a->sent_ns + ENV_MS(DHT_SLOW_MS));
+            break;
+        }
+        a->is_slow = true;
+        dht_lookup_slow(f->lookup, a->to);
+    }
+    pump(f);
+}
 
 /* Proves the candidate's record and finds an address to dial. */
 static bool prove(struct dht_find *f, const struct dht_candidate *c, struct mesh_contact *to)
@@ -266,7 +302,10 @@ static bool ask(struct dht_find *f, struct dht_candidate *c)
         free(a);
         return false;
     }
+    a->sent_ns = dht__now(f->d);
     list_push_back(&f->asks, &a->node);
+    if (!f->slow.is_set)
+        env_timer_in(f->d->env, &f->slow, ENV_MS(DHT_SLOW_MS));
     return true;
 }
 
@@ -328,13 +367,13 @@ static void seed_known(void *arg, const uint8_t *record, size_t len)
 /* What our own store holds. */
 static bool own_value(void *arg, const uint8_t *record, size_t len)
 {
-    dht__value_heard(arg, NULL, record, len);
+    (void)dht__value_heard(arg, NULL, record, len);
     return true;
 }
 
 static void cached_value(void *arg, const uint8_t *record, size_t len)
 {
-    dht__value_heard(arg, NULL, record, len);
+    (void)dht__value_heard(arg, NULL, record, len);
 }
 
 /* True when the answer is known: remembered, and young enough. */
@@ -424,6 +463,7 @@ int dht__find(struct dht *d, const uint8_t key[static DHT_ID], unsigned type, un
     d->n_waiting++;
     d->n.finds++;
     env_task_init(&f->begin, begin, f);
+    env_timer_init(&f->slow, slow, f);
     env_defer(d->env, &f->begin);
     if (out != NULL)
         *out = f;
@@ -440,6 +480,7 @@ int dht_find(struct dht *d, const uint8_t key[static DHT_ID], unsigned type, uns
 void dht_find_cancel(struct dht_find *f)
 {
     struct dht *d = f->d;
+    find_leave(f);
     find_free(f);
     begin_waiting(d);
 }

@@ -64,38 +64,54 @@ static bool is_wanted(struct dht_find *f, const uint8_t *record, size_t len, str
     return true;
 }
 
-void dht__value_heard(struct dht_find *f, struct dht_candidate *from, const uint8_t *record,
+bool dht__value_heard(struct dht_find *f, struct dht_candidate *from, const uint8_t *record,
                       size_t len)
 {
     struct dht *d = f->d;
     struct dht_value v;
     if (!is_wanted(f, record, len, &v))
-        return;
+        return true;
     size_t i = index_of(f, &v);
     if (i < f->n_values && is_same(&f->values[i].v, &v)) {
         if (from != NULL)
             from->has |= UINT64_C(1) << i;
-        return;
+        return true;
     }
     if (i < f->n_values && dht_value_compare(&v, &f->values[i].v) <= 0) {
         d->n.values_stale++;
-        return;
+        return true;
     }
     if (i == f->n_values && i >= f->type->keep)
-        return;
+        return true;
     enum drop drop = dht_value_verify(&v, mesh_network_of(d->mesh), mesh_time(d->mesh));
     if (drop != DROP_NONE) {
         d->n.values_refused[drop]++;
-        return;
+        return false;
     }
     bool is_first = f->n_values == 0;
     if (!keep(f, i, &v))
-        return;
+        return true;
     d->n.values_ok++;
     if (is_first)
         f->hops = from != NULL ? from->hop : 0;
     if (from != NULL)
         from->has |= UINT64_C(1) << i;
+    return true;
+}
+
+static void raise_one(void *arg, const uint8_t *record, size_t len)
+{
+    struct dht_find *f = arg;
+    struct dht_value v;
+    size_t i = is_wanted(f, record, len, &v) ? index_of(f, &v) : f->n_values;
+    if (i < f->n_values && dht_value_compare(&v, &f->values[i].v) > 0)
+        (void)dht__value_heard(f, NULL, record, len);
+}
+
+void dht__values_raise(struct dht_find *f)
+{
+    (void)dht_cache_get(f->d->cache, f->key, f->type->number, dht__now(f->d), UINT64_MAX, raise_one,
+                        f);
 }
 
 void dht__values_repair(struct dht_find *f)

@@ -23,8 +23,9 @@ enum {
     DHT_CANDIDATES = 512, /* nodes that one lookup remembers */
     DHT_LOOKUPS = 64,     /* lookups at once; more wait */
     DHT_LOOKUPS_WAITING = 256,
-    DHT_ASK_MS = 3000,           /* one request, the handshake before it included */
-    DHT_ANSWER_NODES = 16,       /* node records in an answer */
+    DHT_ASK_MS = 3000,     /* one request, the handshake before it included */
+    DHT_SLOW_MS = 1000,    /* a request older than this keeps nobody waiting: the next is asked */
+    DHT_ANSWER_NODES = 16, /* node records in an answer */
     DHT_ANSWER_BYTES = 48 << 10, /* of found records in an answer: both fit one message */
 
     /* stores */

@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATHS_MAX = 8 };
+enum {
+    PATHS_MAX = 8,
+    OTHERS = 2, /* records of one node that a path may bring in */
+};
 
 const struct dht_lookup_rules dht_lookup_rules = {
     .paths = DHT_PATHS, .alpha = DHT_ALPHA, .asks = DHT_PATH_ASKS, .nearest = DHT_PATH_NEAREST
@@ -24,7 +27,7 @@ struct dht_lookup {
     struct dht_candidate *at[DHT_CANDIDATES]; /* in order of distance */
     size_t n;
     unsigned n_seeds, n_asked, n_flying;
-    unsigned asked[PATHS_MAX], flying[PATHS_MAX];
+    unsigned asked[PATHS_MAX], flying[PATHS_MAX], held[PATHS_MAX];
     unsigned turn; /* the path that asks next */
 };
 
@@ -37,15 +40,6 @@ struct dht_lookup *dht_lookup_create(const uint8_t key[static DHT_ID],
     memcpy(l->key, key, sizeof l->key);
     l->rules = *rules;
     return l;
-}
-
-void dht_lookup_destroy(struct dht_lookup *l)
-{
-    if (l == NULL)
-        return;
-    for (size_t i = 0; i < l->n; i++)
-        free(l->at[i]);
-    free(l);
 }
 
 /* ---- candidates ------------------------------------------------------------------------------ */
@@ -65,39 +59,125 @@ static size_t place_of(const struct dht_lookup *l, const uint8_t id[static DHT_I
     return low;
 }
 
-/* Room for one more before place `i`; false when all that is farther is in use. */
-static bool make_room(struct dht_lookup *l, size_t i)
+/* How many records of candidates one path may bring in: a liar on one doesn't push out what the
+ * others found. */
+static unsigned share(const struct dht_lookup *l)
 {
-    if (l->n < DHT_CANDIDATES)
-        return true;
-    for (size_t k = l->n; k > i; k--) {
-        if (l->at[k - 1]->state != DHT_NEW)
+    return DHT_CANDIDATES / l->rules.paths;
+}
+
+/* To another path that knows it and has room; false: there is none. */
+static bool hand_to_another(struct dht_lookup *l, struct dht_candidate *c)
+{
+    c->paths &= (uint8_t) ~(1u << c->owner);
+    for (unsigned p = 0; p < l->rules.paths && c->other == NULL; p++) {
+        if ((c->paths >> p & 1) == 0 || l->held[p] >= share(l))
             continue;
-        free(l->at[k - 1]);
-        memmove(&l->at[k - 1], &l->at[k], (l->n - k) * sizeof l->at[0]);
-        l->n--;
+        l->held[c->owner]--;
+        l->held[p]++;
+        c->owner = (uint8_t)p;
         return true;
     }
     return false;
 }
 
-static void add(struct dht_lookup *l, const struct dht_candidate *like, const uint8_t *record,
-                size_t len)
+static void candidate_free(struct dht_lookup *l, struct dht_candidate *c)
 {
-    size_t i = place_of(l, like->id);
-    if (i < l->n && memcmp(l->at[i]->id, like->id, DHT_ID) == 0) {
-        l->at[i]->paths |= like->paths;
-        return;
+    while (c != NULL) {
+        struct dht_candidate *other = c->other;
+        l->held[c->owner]--;
+        free(c);
+        c = other;
     }
-    if (!make_room(l, i))
+}
+
+void dht_lookup_destroy(struct dht_lookup *l)
+{
+    if (l == NULL)
         return;
+    for (size_t i = 0; i < l->n; i++)
+        candidate_free(l, l->at[i]);
+    free(l);
+}
+
+/* Room in the path's share for one more before place `i`: the path's farthest NEW one goes. False
+ * when all that is farther is in use. */
+static bool make_room(struct dht_lookup *l, unsigned path, size_t i)
+{
+    for (size_t k = l->n; l->held[path] >= share(l) && k > i; k--) {
+        struct dht_candidate *c = l->at[k - 1];
+        if (c->state != DHT_NEW || c->owner != path || hand_to_another(l, c))
+            continue;
+        candidate_free(l, c);
+        memmove(&l->at[k - 1], &l->at[k], (l->n - k) * sizeof l->at[0]);
+        l->n--;
+    }
+    return l->held[path] < share(l);
+}
+
+static struct dht_candidate *candidate_make(struct dht_lookup *l, const struct dht_candidate *like,
+                                            const uint8_t *record, size_t len)
+{
     struct dht_candidate *c = malloc(sizeof *c + len);
     if (c == NULL)
-        return;
+        return NULL;
     *c = *like;
     c->len = len;
     if (len > 0)
         memcpy(c->record, record, len);
+    l->held[c->owner]++;
+    return c;
+}
+
+/* Nothing is proven about a record before its node is asked, so the first teller's may be false,
+ * and the second's true: a few are kept, and tried in turn. */
+static void add_other(struct dht_lookup *l, struct dht_candidate *c,
+                      const struct dht_candidate *like, const uint8_t *record, size_t len)
+{
+    unsigned of_path = 0;
+    bool was_told = false;
+    struct dht_candidate *last = c;
+    for (struct dht_candidate *x = c; x != NULL; x = x->other) {
+        was_told |= (x->teller == like->teller && x->owner == like->owner) ||
+                    (x->len == len && (len == 0 || memcmp(x->record, record, len) == 0));
+        of_path += x->owner == like->owner;
+        last = x;
+    }
+    if (was_told || of_path >= OTHERS || c->is_proven || c->state == DHT_ANSWERED ||
+        l->held[like->owner] >= share(l))
+        return;
+    last->other = candidate_make(l, like, record, len);
+}
+
+/* The next record of a node that failed takes its place. */
+static bool try_other(struct dht_lookup *l, struct dht_candidate *c)
+{
+    struct dht_candidate *o = c->other;
+    if (o == NULL)
+        return false;
+    o->paths |= c->paths;
+    l->at[place_of(l, c->id)] = o;
+    c->other = NULL;
+    candidate_free(l, c);
+    return true;
+}
+
+static void add(struct dht_lookup *l, struct dht_candidate *like, const uint8_t *record, size_t len)
+{
+    size_t i = place_of(l, like->id);
+    like->paths = (uint8_t)(1u << like->owner);
+    if (i < l->n && memcmp(l->at[i]->id, like->id, DHT_ID) == 0) {
+        add_other(l, l->at[i], like, record, len);
+        l->at[i]->paths |= like->paths;
+        if (l->at[i]->state == DHT_FAILED)
+            (void)try_other(l, l->at[i]);
+        return;
+    }
+    if (!make_room(l, like->owner, i))
+        return;
+    struct dht_candidate *c = candidate_make(l, like, record, len);
+    if (c == NULL)
+        return;
     memmove(&l->at[i + 1], &l->at[i], (l->n - i) * sizeof l->at[0]);
     l->at[i] = c;
     l->n++;
@@ -108,7 +188,7 @@ void dht_lookup_seed(struct dht_lookup *l, const uint8_t id[static DHT_ID], uint
 {
     struct dht_candidate c = { .prefix = prefix, .hop = 1, .is_proven = is_proven };
     memcpy(c.id, id, sizeof c.id);
-    c.paths = (uint8_t)(1u << (l->n_seeds++ % l->rules.paths));
+    c.owner = (uint8_t)(l->n_seeds++ % l->rules.paths);
     add(l, &c, record, len);
 }
 
@@ -116,22 +196,29 @@ void dht_lookup_told(struct dht_lookup *l, const struct dht_candidate *teller,
                      const uint8_t id[static DHT_ID], uint64_t prefix, const uint8_t *record,
                      size_t len)
 {
-    struct dht_candidate c = { .prefix = prefix };
+    struct dht_candidate c = { .prefix = prefix, .owner = teller->path, .teller = teller };
     memcpy(c.id, id, sizeof c.id);
-    c.paths = (uint8_t)(1u << teller->path);
     c.hop = (uint8_t)(teller->hop < UINT8_MAX ? teller->hop + 1 : UINT8_MAX);
     add(l, &c, record, len);
 }
 
 /* ---- what a path sees ------------------------------------------------------------------------ */
 
-/* Is a nearer candidate, not failed, of the same prefix? Such a one comes first (near.h). */
-static bool is_second(const struct dht_lookup *l, size_t i)
+/* Slow ones are as good as failed until they answer. */
+static bool counts(const struct dht_candidate *c)
+{
+    return c->state != DHT_FAILED && c->state != DHT_SLOW;
+}
+
+/* Is a nearer candidate, not failed, of the same prefix? Such a one comes first (near.h). What
+ * another path heard of and nobody asked doesn't count: prefixes are claimed for nothing. */
+static bool is_second(const struct dht_lookup *l, unsigned path, size_t i)
 {
     if (l->rules.any_prefix)
         return false;
     for (size_t k = 0; k < i; k++)
-        if (l->at[k]->state != DHT_FAILED && l->at[k]->prefix == l->at[i]->prefix)
+        if (counts(l->at[k]) && l->at[k]->prefix == l->at[i]->prefix &&
+            (l->at[k]->state != DHT_NEW || (l->at[k]->paths >> path & 1) != 0))
             return true;
     return false;
 }
@@ -143,7 +230,7 @@ static struct dht_candidate *scan(const struct dht_lookup *l, unsigned path, boo
 {
     for (size_t i = 0; i < l->n && *n_before < l->rules.nearest; i++) {
         struct dht_candidate *c = l->at[i];
-        if ((c->paths >> path & 1) == 0 || c->state == DHT_FAILED || is_second(l, i) != want_second)
+        if ((c->paths >> path & 1) == 0 || !counts(c) || is_second(l, path, i) != want_second)
             continue;
         if (c->state == DHT_NEW)
             return c;
@@ -183,11 +270,25 @@ struct dht_candidate *dht_lookup_next(struct dht_lookup *l)
     return NULL;
 }
 
+static void land(struct dht_lookup *l, struct dht_candidate *c, enum dht_candidate_state state)
+{
+    if (c->state == DHT_ASKED) {
+        l->flying[c->path]--;
+        l->n_flying--;
+    }
+    c->state = state;
+}
+
+void dht_lookup_slow(struct dht_lookup *l, struct dht_candidate *c)
+{
+    land(l, c, DHT_SLOW);
+}
+
 void dht_lookup_answered(struct dht_lookup *l, struct dht_candidate *c, bool has_answer)
 {
-    c->state = has_answer ? DHT_ANSWERED : DHT_FAILED;
-    l->flying[c->path]--;
-    l->n_flying--;
+    land(l, c, has_answer ? DHT_ANSWERED : DHT_FAILED);
+    if (!has_answer)
+        (void)try_other(l, c);
 }
 
 bool dht_lookup_is_done(const struct dht_lookup *l)

@@ -36,6 +36,10 @@ void dht_near_add(struct dht_near *n, const uint8_t id[static DHT_ID], uint64_t 
                   const void *what)
 {
     struct dht_near_item x = { .id = id, .prefix = prefix, .what = what };
+    /* Full, and farther than all: second ones are of no use then, and never will be. */
+    if (n->n_first == n->most &&
+        (n->most == 0 || !dht_id_is_nearer(n->key, id, n->first[n->most - 1].id)))
+        return;
     for (size_t i = 0; i < n->n_first && !n->any_prefix; i++) {
         struct dht_near_item other = n->first[i];
         if (other.prefix != prefix)

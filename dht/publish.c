@@ -108,7 +108,8 @@ static void publish_again(struct dht *d)
         if (o->expiry <= now) {
             forget_on_disk(d, o);
             own_drop(o);
-        } else if (o->next_s <= now) {
+        } else if (o->next_s <= now && d->n_waiting < DHT_LOOKUPS_WAITING / 2) {
+            /* Half of the queue is for lookups that somebody waits for. */
             o->is_putting = dht_put(d, o->record, o->len, own_put, o, NULL) == 0;
         }
     }
@@ -161,6 +162,7 @@ void dht__publish_tick(struct dht *d)
 
 /* A publication that somebody waits for: it is over when it is on our own disk as well. */
 struct publication {
+    struct list node;
     struct dht__own *own;
     dht_put_fn done;
     void *arg;
@@ -169,12 +171,21 @@ struct publication {
     struct dht_stored stored;
 };
 
+/* Tells who asked, once. */
+static void publication_tell(struct publication *p, int code)
+{
+    dht_put_fn done = p->done;
+    p->done = NULL;
+    if (done != NULL)
+        done(p->arg, code, &p->stored);
+}
+
 static void publication_step(struct publication *p)
 {
     if (!p->is_on_disk || !p->is_put)
         return;
-    if (p->done != NULL)
-        p->done(p->arg, p->code, &p->stored);
+    list_del(&p->node);
+    publication_tell(p, p->code);
     free(p);
 }
 
@@ -182,14 +193,11 @@ static void put_over(void *arg, int code, const struct dht_stored *s)
 {
     struct publication *p = arg;
     own_put(p->own, code, s);
+    p->own = NULL;
     p->is_put = true;
     p->stored = *s;
     if (p->code == 0)
         p->code = code;
-    if (code == CYX_ECANCELED && p->done != NULL) { /* we are stopping: nobody is there later */
-        p->done(p->arg, code, s);
-        p->done = NULL;
-    }
     publication_step(p);
 }
 
@@ -217,58 +225,86 @@ static int keep_on_disk(struct dht *d, const struct dht__own *o, struct publicat
     return code;
 }
 
-static int check_room(struct dht *d, const struct dht_value *v, struct cyx_err *err)
+/* *old: the one that it takes the turn of, or NULL. */
+static int check_room(struct dht *d, const struct dht_value *v, struct dht__own **old,
+                      struct cyx_err *err)
 {
     uint8_t key[OWN_KEY];
     own_key(key, v);
-    struct dht__own *old = own_find(d, key);
-    if (old != NULL &&
-        (old->serial > v->serial || (old->serial == v->serial && old->sequence > v->head.sequence)))
+    struct dht__own *o = own_find(d, key);
+    if (o != NULL &&
+        (o->serial > v->serial || (o->serial == v->serial && o->sequence > v->head.sequence)))
         return cyx_fail(err, CYX_EEXIST, "a newer record (sequence %llu) is published already",
-                        (unsigned long long)old->sequence);
-    if (old != NULL)
-        own_drop(old);
-    if (d->n_own >= DHT_OWN_RECORDS)
+                        (unsigned long long)o->sequence);
+    if (o == NULL && d->n_own >= DHT_OWN_RECORDS)
         return cyx_fail(err, CYX_EFULL, "this node publishes %d records already: the limit",
                         DHT_OWN_RECORDS);
+    *old = o;
     return 0;
+}
+
+static int check_record(struct dht *d, struct dht_value *v, const uint8_t *record, size_t len,
+                        struct cyx_err *err)
+{
+    enum drop drop = dht_value_parse(v, mesh_network_of(d->mesh), mesh_time(d->mesh), record, len);
+    if (drop == DROP_NONE)
+        drop = dht_value_verify(v, mesh_network_of(d->mesh), mesh_time(d->mesh));
+    return drop == DROP_NONE
+               ? 0
+               : cyx_fail(err, CYX_EINVAL, "the record is refused by its own rules: %s",
+                          drop_name(drop));
+}
+
+/* Among our own, and on its way to our disk; the older one, if any, stays until then. NULL: no
+ * memory. */
+static struct publication *publication_begin(struct dht *d, const struct dht_value *v,
+                                             struct dht__own *old)
+{
+    struct publication *p = calloc(1, sizeof *p);
+    struct dht__own *o = p != NULL ? own_add(d, v) : NULL;
+    if (o == NULL || keep_on_disk(d, o, p) != 0) {
+        if (o != NULL)
+            own_drop(o);
+        free(p);
+        return NULL;
+    }
+    p->own = o;
+    list_init(&p->node);
+    list_push_back(&d->publications, &p->node);
+    if (old != NULL)
+        own_drop(old);
+    return p;
 }
 
 int dht_publish(struct dht *d, const uint8_t *record, size_t len, dht_put_fn done, void *arg,
                 struct cyx_err *err)
 {
     struct dht_value v;
+    struct dht__own *old = NULL;
     struct cyx_err own = { 0 };
     err = err != NULL ? err : &own;
     if (!d->is_started)
         return cyx_fail(err, CYX_ECANCELED, "the DHT has stopped");
-    enum drop drop = dht_value_parse(&v, mesh_network_of(d->mesh), mesh_time(d->mesh), record, len);
-    if (drop == DROP_NONE)
-        drop = dht_value_verify(&v, mesh_network_of(d->mesh), mesh_time(d->mesh));
-    if (drop != DROP_NONE)
-        return cyx_fail(err, CYX_EINVAL, "the record is refused by its own rules: %s",
-                        drop_name(drop));
-    int code = check_room(d, &v, err);
+    int code = check_record(d, &v, record, len, err);
+    if (code == 0)
+        code = check_room(d, &v, &old, err);
     if (code != 0)
         return code;
-    struct publication *p = calloc(1, sizeof *p);
-    struct dht__own *o = p != NULL ? own_add(d, &v) : NULL;
-    if (p != NULL)
-        *p = (struct publication){ .own = o, .done = done, .arg = arg };
-    if (o == NULL || keep_on_disk(d, o, p) != 0) {
-        if (o != NULL)
-            own_drop(o);
-        free(p);
+    struct publication *p = publication_begin(d, &v, old);
+    if (p == NULL)
         return cyx_fail(err, CYX_ENOMEM, "no memory to publish a record");
-    }
     code = dht_put(d, record, len, put_over, p, err);
-    o->is_putting = code == 0;
-    if (code == 0)
+    p->own->is_putting = code == 0;
+    if (code == 0) {
+        p->done = done;
+        p->arg = arg;
         return 0;
+    }
     /* Later, by itself; but who asked hears that it did not work now. */
-    o->next_s = mesh_time(d->mesh) + RETRY_S;
-    p->done = NULL;
+    p->own->next_s = mesh_time(d->mesh) + RETRY_S;
+    p->own = NULL;
     p->is_put = true;
+    publication_step(p);
     return code;
 }
 
@@ -309,8 +345,19 @@ int dht__publish_start(struct dht *d, struct cyx_err *err)
     return code < 0 ? cyx_fail(err, code, "the list of published records can't be read") : 0;
 }
 
+/* Our disk may still owe the end of some: their memory waits for it, who asked does not. */
+static void publications_end(struct dht *d)
+{
+    while (!list_empty(&d->publications)) {
+        struct publication *p = container_of(d->publications.next, struct publication, node);
+        list_del(&p->node);
+        publication_tell(p, CYX_ECANCELED);
+    }
+}
+
 void dht__publish_stop(struct dht *d)
 {
+    publications_end(d);
     while (!list_empty(&d->own))
         own_drop(container_of(d->own.next, struct dht__own, node));
     env_kv_close(d->env, d->own_kv);

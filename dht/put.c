@@ -117,18 +117,21 @@ static void ask_end(struct store_ask *a)
     look_over(at->put);
 }
 
-/* The store holds a newer one: so it says, and so it must show. */
-static bool shows_newer(const struct dht__put *p, const msgpack_object *items, unsigned n)
+/* The store holds a newer one, or another of the same age: so it says, and so it must show. Ours
+ * sent back shows nothing, nor does a newer one that belongs elsewhere. */
+static bool shows_newer(const struct place *at, const msgpack_object *items, unsigned n)
 {
+    const struct dht__put *p = at->put;
     struct dht *d = p->d;
     const uint8_t *record;
     size_t len;
     struct dht_value v;
-    return n >= 1 && mp_bin_any(&items[0], &record, &len) &&
-           dht_value_parse(&v, mesh_network_of(d->mesh), mesh_time(d->mesh), record, len) ==
-               DROP_NONE &&
-           v.type == p->v.type && memcmp(v.head.publisher, p->v.head.publisher, 32) == 0 &&
-           dht_value_compare(&v, &p->v) >= 0 &&
+    if (n < 1 || !mp_bin_any(&items[0], &record, &len) ||
+        (len == p->len && memcmp(record, p->record, len) == 0) ||
+        dht_value_parse(&v, mesh_network_of(d->mesh), mesh_time(d->mesh), record, len) != DROP_NONE)
+        return false;
+    return v.type == p->v.type && memcmp(v.head.publisher, p->v.head.publisher, 32) == 0 &&
+           dht_value_belongs(&v, at->key) && dht_value_compare(&v, &p->v) >= 0 &&
            dht_value_verify(&v, mesh_network_of(d->mesh), mesh_time(d->mesh)) == DROP_NONE;
 }
 
@@ -139,7 +142,7 @@ static void answered(void *arg, int code, unsigned status, const msgpack_object 
     struct dht *d = at->put->d;
     if (code == 0 && status == MESH_RPC_OK)
         at->stored++;
-    else if (code == 0 && status == MESH_RPC_STALE && shows_newer(at->put, items, n))
+    else if (code == 0 && status == MESH_RPC_STALE && shows_newer(at, items, n))
         at->stale++;
     else
         at->refused++;

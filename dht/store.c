@@ -81,44 +81,50 @@ static enum dht_verdict against_held(struct store__entry *e, const struct dht_va
 }
 
 /* Into index and disk; everything was checked. */
-static enum dht_verdict put(struct dht_store *s, const struct dht_value *v, const uint8_t *place,
-                            uint64_t source, struct store__entry *held,
-                            struct store__victims *victims, dht_verdict_fn done, void *arg)
+static bool put(struct dht_store *s, const struct dht_value *v, const uint8_t *place,
+                uint64_t source, struct store__entry *held, struct store__victims *victims,
+                dht_verdict_fn done, void *arg)
 {
     struct store__entry *e =
         store__index_add(s, v, place, held != NULL ? store__source_of(held) : source);
     if (e == NULL)
-        return DHT_BUSY;
+        return false;
     if (!store__write(s, e, v, victims, done, arg)) {
         store__index_remove(s, e);
-        return DHT_BUSY;
+        return false;
     }
     for (size_t i = 0; i < victims->n; i++)
         store__index_remove(s, victims->at[i]);
     s->n.evicted += victims->n;
     if (held != NULL)
         store__index_remove(s, held); /* its key on disk is the new one's */
-    return DHT_TAKEN;
+    return true;
 }
 
+/* *is_later: the verdict comes when it is on disk. */
 static enum dht_verdict consider(struct dht_store *s, const struct dht_value *v,
-                                 const uint8_t *place, uint64_t source, uint64_t now,
-                                 dht_verdict_fn done, void *arg, enum drop *reason)
+                                 const uint8_t *place, uint64_t source, dht_verdict_fn done,
+                                 void *arg, enum drop *reason, bool *is_later)
 {
     const struct store__slot *slot = store__slot_find(s, place, v->type->number);
     struct store__entry *held = slot != NULL ? store__entry_find(slot, v->head.publisher) : NULL;
     struct store__victims victims;
     if (held != NULL) {
         enum dht_verdict verdict = against_held(held, v, env_now_ns(s->o.env));
+        if (verdict == DHT_REFRESHED && held->write != NULL) {
+            *is_later = store__write_join(held->write, done, arg);
+            return DHT_BUSY;
+        }
         if (verdict != DHT_TAKEN)
             return verdict;
     }
     if (!store__room_plan(s, v, place, source, held, &victims))
         return DHT_QUOTA;
-    *reason = dht_value_verify(v, s->o.network, now);
+    *reason = dht_value_verify(v, s->o.network, s->now);
     if (*reason != DROP_NONE)
         return DHT_REFUSED;
-    return put(s, v, place, source, held, &victims, done, arg);
+    *is_later = put(s, v, place, source, held, &victims, done, arg);
+    return DHT_BUSY;
 }
 
 void dht_store_offer(struct dht_store *s, const struct dht_value *v,
@@ -126,13 +132,15 @@ void dht_store_offer(struct dht_store *s, const struct dht_value *v,
                      dht_verdict_fn done, void *arg, enum drop *reason)
 {
     enum drop why = DROP_NONE;
+    bool is_later = false;
+    s->now = now;
     enum dht_verdict verdict = dht_value_belongs(v, place)
-                                   ? consider(s, v, place, source, now, done, arg, &why)
+                                   ? consider(s, v, place, source, done, arg, &why, &is_later)
                                    : DHT_REFUSED;
     if (reason != NULL)
         *reason = why;
-    if (verdict == DHT_TAKEN)
-        return; /* said when it is on disk */
+    if (is_later)
+        return;
     s->n.verdicts[verdict]++;
     done(arg, verdict);
 }
@@ -201,12 +209,13 @@ void dht_store_sweep(struct dht_store *s, uint64_t now, size_t most,
                      void (*fn)(void *arg, const struct dht_held *h), void *arg)
 {
     size_t n = s->n_records < most ? s->n_records : most;
+    struct env_kv_batch *expired = NULL; /* one commit for all of them */
     for (; n > 0 && !list_empty(&s->all); n--) {
         struct store__entry *e = container_of(s->all.next, struct store__entry, of_all);
         struct dht_held h;
         if (e->expiry <= now) {
             s->n.expired++;
-            store__delete(s, e);
+            store__delete(s, &expired, e);
             store__index_remove(s, e);
             continue;
         }
@@ -216,6 +225,7 @@ void dht_store_sweep(struct dht_store *s, uint64_t now, size_t most,
         if (fn != NULL)
             fn(arg, &h);
     }
+    store__deletes_end(s, expired);
 }
 
 void dht_store_each(struct dht_store *s, bool (*fn)(void *arg, const struct dht_held *h), void *arg)

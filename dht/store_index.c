@@ -122,12 +122,22 @@ static void slot_unused(struct dht_store *s, struct store__slot *slot)
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
+/* In the order of rank, since an answer may not hold all: which ones it holds is nobody's choice,
+ * and not the same at another store. */
+static void link_in_slot(struct store__slot *slot, struct store__entry *e)
+{
+    struct list *at = slot->entries.next;
+    while (at != &slot->entries && container_of(at, struct store__entry, of_slot)->rank <= e->rank)
+        at = at->next;
+    list_add_before(at, &e->of_slot);
+    slot->n++;
+}
+
 static void link_entry(struct dht_store *s, struct store__entry *e)
 {
-    list_push_back(&e->slot->entries, &e->of_slot);
+    link_in_slot(e->slot, e);
     list_push_back(&e->source->entries, &e->of_source);
     list_push_back(&s->all, &e->of_all);
-    e->slot->n++;
     e->source->n++;
     e->publisher->n++;
     e->source->bytes += e->len;
@@ -187,4 +197,76 @@ void store__index_drop(struct dht_store *s)
 {
     while (!list_empty(&s->all))
         store__index_remove(s, container_of(s->all.next, struct store__entry, of_all));
+}
+
+/* ---- the check ------------------------------------------------------------------------------- */
+
+struct check {
+    size_t n, bytes;
+    bool is_good;
+};
+
+static bool check_source(void *arg, const void *key, void *value)
+{
+    struct check *c = arg;
+    const struct store__account *a = value;
+    size_t n = 0;
+    size_t bytes = 0;
+    list_each (at, &a->entries) {
+        const struct store__entry *e = container_of(at, struct store__entry, of_source);
+        c->is_good &= e->source == a;
+        n++;
+        bytes += e->len;
+    }
+    c->is_good &= n > 0 && n == a->n && bytes == a->bytes && memcmp(key, a->key, 8) == 0;
+    c->n += n;
+    c->bytes += bytes;
+    return true;
+}
+
+static bool check_publisher(void *arg, const void *key, void *value)
+{
+    struct check *c = arg;
+    const struct store__account *a = value;
+    c->is_good &= a->n > 0 && memcmp(key, a->key, 32) == 0;
+    c->n += a->n;
+    c->bytes += a->bytes;
+    return true;
+}
+
+static bool check_slot(void *arg, const void *key, void *value)
+{
+    struct check *c = arg;
+    const struct store__slot *slot = value;
+    size_t n = 0;
+    uint64_t rank = 0;
+    list_each (at, &slot->entries) {
+        const struct store__entry *e = container_of(at, struct store__entry, of_slot);
+        c->is_good &= e->slot == slot && e->rank >= rank;
+        rank = e->rank;
+        n++;
+        c->bytes += e->len;
+    }
+    const struct dht_type *t = dht_type_get(slot->key[DHT_ID]);
+    c->is_good &= n > 0 && n == slot->n && t != NULL && memcmp(key, slot->key, DHT_ID + 1) == 0;
+    c->n += n;
+    return true;
+}
+
+bool store__check(const struct dht_store *s)
+{
+    struct check by[3] = { { .is_good = true }, { .is_good = true }, { .is_good = true } };
+    size_t n = 0;
+    size_t of_type = 0;
+    map_each(s->sources, check_source, &by[0]);
+    map_each(s->publishers, check_publisher, &by[1]);
+    map_each(s->slots, check_slot, &by[2]);
+    for (size_t i = 0; i < 3; i++)
+        if (!by[i].is_good || by[i].n != s->n_records || by[i].bytes != s->bytes)
+            return false;
+    for (size_t i = 0; i < sizeof s->n.of_type / sizeof s->n.of_type[0]; i++)
+        of_type += s->n.of_type[i];
+    list_each (at, &s->all)
+        n++;
+    return n == s->n_records && of_type == s->n_records;
 }

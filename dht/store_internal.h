@@ -35,16 +35,18 @@ struct store__entry {
     uint64_t sequence, expiry;
     uint32_t serial;
     uint16_t len;
+    struct store__write *write; /* on its way to the disk; NULL: there */
 };
 
-/* A record on its way to the disk. */
+/* A record on its way to the disk, and the keys that leave it in the same commit. If that fails,
+ * what it replaced and who gave way are still there, and are taken up again. */
 struct store__write {
     struct list node;
     struct dht_store *store; /* NULL: closed meanwhile */
+    struct list waiters; /* struct store__waiter: who offered it, then those who offered it too */
     uint8_t key[STORE__KEY];
-    uint64_t digest;
-    dht_verdict_fn done;
-    void *arg;
+    size_t n_victims;
+    uint8_t victims[][STORE__KEY];
 };
 
 struct dht_store {
@@ -54,6 +56,7 @@ struct dht_store {
     struct list all; /* entries, in the order of the sweep */
     struct list writes;
     size_t n_records, bytes;
+    uint64_t now; /* network time of the last offer */
     struct dht_store_stats n;
 };
 
@@ -88,7 +91,14 @@ bool store__room_plan(struct dht_store *s, const struct dht_value *v,
 /* store_disk.c */
 int store__load(struct dht_store *s, uint64_t now, struct cyx_err *err);
 /* Writes the record and deletes the victims in one commit; `done` later. False: no memory. */
-bool store__write(struct dht_store *s, const struct store__entry *e, const struct dht_value *v,
+bool store__write(struct dht_store *s, struct store__entry *e, const struct dht_value *v,
                   const struct store__victims *victims, dht_verdict_fn done, void *arg);
-void store__delete(struct dht_store *s, const struct store__entry *e);
+/* The same record came again before it was on disk: `done` hears when it is. False: no memory. */
+bool store__write_join(struct store__write *w, dht_verdict_fn done, void *arg);
+/* Deletes it on disk, in a batch that store__deletes_end commits; *b is NULL at first. */
+void store__delete(struct dht_store *s, struct env_kv_batch **b, const struct store__entry *e);
+void store__deletes_end(struct dht_store *s, struct env_kv_batch *b);
 void store__writes_end(struct dht_store *s);
+
+/* Recomputes every account and bound; false: they don't hold. For tests. */
+bool store__check(const struct dht_store *s);

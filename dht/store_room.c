@@ -1,5 +1,7 @@
 /* dht/store_room.c - who gives way when there is no room. A flood pays for itself: the source that
  * holds most loses what is farthest from us, and one source never has more than its share. */
+#include <string.h>
+
 #include "dht/limits.h"
 #include "dht/store_internal.h"
 
@@ -9,7 +11,7 @@ struct room {
     const uint8_t *place;            /* of the newcomer */
     const struct store__entry *held; /* its older self: no victim, it goes anyway */
     uint64_t source;
-    size_t freed, freed_of_source, freed_of_greediest;
+    size_t freed, freed_of_source;
 };
 
 static bool is_victim(const struct room *r, const struct store__entry *e)
@@ -31,24 +33,42 @@ static bool take(struct room *r, struct store__entry *e)
     return true;
 }
 
-/* The source's entry that is farthest from us; NULL: it has none left. */
-static struct store__entry *farthest(const struct room *r, const struct store__account *a)
+/* The farthest of a source from us, farthest first. */
+struct far_row {
+    struct store__entry *at[STORE__VICTIMS];
+    size_t n;
+};
+
+static void row_add(const struct room *r, struct far_row *row, struct store__entry *e)
 {
-    struct store__entry *worst = NULL;
+    const uint8_t *self = r->s->o.self;
+    size_t i = row->n;
+    while (i > 0 && dht_id_is_nearer(self, row->at[i - 1]->slot->key, e->slot->key))
+        i--;
+    if (i == STORE__VICTIMS)
+        return;
+    if (row->n < STORE__VICTIMS)
+        row->n++;
+    memmove(&row->at[i + 1], &row->at[i], (row->n - i - 1) * sizeof row->at[0]);
+    row->at[i] = e;
+}
+
+/* One walk for all of them: a source may hold thousands, and anybody can make us look for room. */
+static void farthest(const struct room *r, const struct store__account *a, struct far_row *row)
+{
+    row->n = 0;
     list_each (at, &a->entries) {
         struct store__entry *e = container_of(at, struct store__entry, of_source);
-        if (e != r->held && !is_victim(r, e) &&
-            (worst == NULL || dht_id_is_nearer(r->s->o.self, worst->slot->key, e->slot->key)))
-            worst = e;
+        if (e != r->held && !is_victim(r, e))
+            row_add(r, row, e);
     }
-    return worst;
 }
 
 /* Who asks for its own room gets it only for something nearer to us. */
-static bool take_own_farthest(struct room *r, const struct store__account *a)
+static bool may_take(const struct room *r, const struct store__entry *e)
 {
-    struct store__entry *e = farthest(r, a);
-    return e != NULL && dht_id_is_nearer(r->s->o.self, r->place, e->slot->key) && take(r, e);
+    return store__source_of(e) != r->source ||
+           dht_id_is_nearer(r->s->o.self, r->place, e->slot->key);
 }
 
 /* ---- a place that keeps many ----------------------------------------------------------------- */
@@ -73,10 +93,16 @@ static bool room_of_source(struct room *r, size_t more)
 {
     size_t share = r->s->o.max_bytes / DHT_STORE_SOURCE_SHARE;
     const struct store__account *a = map_get(r->s->sources, &r->source);
-    while (a != NULL && a->bytes + more > share + r->freed_of_source)
-        if (!take_own_farthest(r, a))
+    struct far_row row;
+    if (more > share)
+        return false;
+    if (a == NULL || a->bytes + more <= share + r->freed_of_source)
+        return true;
+    farthest(r, a, &row);
+    for (size_t i = 0; a->bytes + more > share + r->freed_of_source; i++)
+        if (i == row.n || !may_take(r, row.at[i]) || !take(r, row.at[i]))
             return false;
-    return more <= share;
+    return true;
 }
 
 static bool greediest(void *arg, const void *key, void *value)
@@ -92,15 +118,16 @@ static bool greediest(void *arg, const void *key, void *value)
 static bool room_in_all(struct room *r, size_t more)
 {
     const struct store__account *most = NULL;
+    struct far_row row;
     if (r->s->bytes + more <= r->s->o.max_bytes + r->freed)
         return true;
     map_each(r->s->sources, greediest, (void *)&most);
-    while (r->s->bytes + more > r->s->o.max_bytes + r->freed) {
-        struct store__entry *e = most != NULL ? farthest(r, most) : NULL;
-        bool is_own = e != NULL && store__source_of(e) == r->source;
-        if (e == NULL || (is_own ? !take_own_farthest(r, most) : !take(r, e)))
+    if (most == NULL)
+        return false;
+    farthest(r, most, &row);
+    for (size_t i = 0; r->s->bytes + more > r->s->o.max_bytes + r->freed; i++)
+        if (i == row.n || !may_take(r, row.at[i]) || !take(r, row.at[i]))
             return false;
-    }
     return true;
 }
 
@@ -108,7 +135,12 @@ bool store__room_plan(struct dht_store *s, const struct dht_value *v,
                       const uint8_t place[static DHT_ID], uint64_t source,
                       const struct store__entry *held, struct store__victims *out)
 {
-    struct room r = { .s = s, .out = out, .place = place, .held = held, .source = source };
+    /* What replaces an older one stays on the account it is on. */
+    struct room r = { .s = s,
+                      .out = out,
+                      .place = place,
+                      .held = held,
+                      .source = held != NULL ? store__source_of(held) : source };
     const struct store__account *p = map_get(s->publishers, v->head.publisher);
     size_t had = held != NULL ? held->len : 0;
     size_t more = v->len > had ? v->len - had : 0;
@@ -117,8 +149,7 @@ bool store__room_plan(struct dht_store *s, const struct dht_value *v,
         return false;
     if (held == NULL && !room_in_slot(&r, v))
         return false;
-    /* What replaces an older one stays on the account it is on. */
-    if (held == NULL && !room_of_source(&r, more))
+    if (more > 0 && !room_of_source(&r, more))
         return false;
     return room_in_all(&r, more);
 }

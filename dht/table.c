@@ -125,10 +125,27 @@ static void forget(struct dht_table *t, struct dht_contact *c)
     free(c);
 }
 
+/* The oldest of its prefix gives way when two wait already, else the oldest of all: nobody with one
+ * prefix has the whole row. */
+static void make_room_to_wait(struct dht_table *t, struct bucket *b, uint64_t prefix)
+{
+    struct dht_contact *oldest = NULL;
+    unsigned n = 0;
+    list_each (at, &b->waiting) {
+        struct dht_contact *c = contact_of(at);
+        if (c->prefix != prefix)
+            continue;
+        oldest = n++ == 0 ? c : oldest;
+    }
+    if (n >= DHT_PREFIX_BUCKET && !t->is_lab)
+        forget(t, oldest);
+    else if (b->n_waiting == DHT_REPLACEMENTS)
+        forget(t, contact_of(b->waiting.next));
+}
+
 static void link_waiting(struct dht_table *t, struct bucket *b, struct dht_contact *c)
 {
-    if (b->n_waiting == DHT_REPLACEMENTS)
-        forget(t, contact_of(b->waiting.next));
+    make_room_to_wait(t, b, c->prefix);
     c->is_waiting = true;
     list_push_back(&b->waiting, &c->node);
     b->n_waiting++;
@@ -146,6 +163,15 @@ static void promote(struct dht_table *t, struct bucket *b)
         link_live(t, b, c);
         return;
     }
+}
+
+static void remove_contact(struct dht_table *t, struct dht_contact *c)
+{
+    struct bucket *b = t->buckets[c->bucket];
+    bool was_live = !c->is_waiting;
+    forget(t, c);
+    if (was_live)
+        promote(t, b);
 }
 
 /* ---- seeing and failing ---------------------------------------------------------------------- */
@@ -182,6 +208,20 @@ static struct dht_contact *renew(struct dht_table *t, struct dht_contact *old,
     return c;
 }
 
+static void to_end(struct bucket *b, struct dht_contact *c, uint64_t now_ns)
+{
+    c->seen_ns = now_ns;
+    list_del(&c->node);
+    list_push_back(c->is_waiting ? &b->waiting : &b->live, &c->node);
+}
+
+static void answered(struct bucket *b, struct dht_contact *c, uint64_t now_ns)
+{
+    c->failures = 0;
+    c->is_probed = false;
+    to_end(b, c, now_ns);
+}
+
 /* It answered, and stays where it is: at its list's end. A new address counts under its prefix. */
 static enum dht_seen seen_again(struct dht_table *t, struct dht_contact *c,
                                 const struct dht_sighting *s, uint64_t now_ns)
@@ -189,24 +229,27 @@ static enum dht_seen seen_again(struct dht_table *t, struct dht_contact *c,
     struct bucket *b = t->buckets[c->bucket];
     uint64_t prefix = env_addr_prefix(&s->to.addr);
     bool is_moved = !env_addr_equal(&c->to.addr, &s->to.addr);
-    if (is_moved && !c->is_waiting && prefix != c->prefix && !may_live(t, b, prefix)) {
-        forget(t, c);
+    bool is_older = s->sequence < c->sequence; /* replayed, or by another of its addresses */
+    if (is_moved && !is_older && !c->is_waiting && prefix != c->prefix && !may_live(t, b, prefix)) {
+        remove_contact(t, c);
         return DHT_SEEN_NO;
     }
-    if (is_moved || s->sequence > c->sequence)
+    if (!is_older && (is_moved || s->sequence > c->sequence))
         c = renew(t, c, s);
-    c->seen_ns = now_ns;
-    c->failures = 0;
-    c->is_probed = false;
-    list_del(&c->node);
-    list_push_back(c->is_waiting ? &b->waiting : &b->live, &c->node);
-    return c->is_waiting ? DHT_SEEN_WAITS : DHT_SEEN_KNOWN;
+    answered(b, c, now_ns);
+    if (!c->is_waiting)
+        return DHT_SEEN_KNOWN;
+    if (b->n_live == DHT_K || !may_live(t, b, c->prefix))
+        return DHT_SEEN_WAITS;
+    unlink_contact(t, c);
+    link_live(t, b, c);
+    return DHT_SEEN_ADDED;
 }
 
 static const struct dht_contact *stale_one(struct bucket *b, uint64_t now_ns)
 {
     struct dht_contact *c = contact_of(b->live.next);
-    if (c->is_probed || now_ns - c->seen_ns < ENV_MS(DHT_STALE_MS))
+    if (list_empty(&b->live) || c->is_probed || now_ns - c->seen_ns < ENV_MS(DHT_STALE_MS))
         return NULL;
     c->is_probed = true;
     return c;
@@ -224,6 +267,8 @@ static enum dht_seen see_new(struct dht_table *t, const struct dht_sighting *s, 
     c->seen_ns = now_ns;
     if (b->n_live < DHT_K) {
         link_live(t, b, c);
+        if (b->n_live == DHT_K / 2 && b->looked_ns == 0)
+            b->looked_ns = now_ns; /* it fills by itself: no need to look for more so soon */
         return DHT_SEEN_ADDED;
     }
     link_waiting(t, b, c);
@@ -247,23 +292,22 @@ enum dht_seen dht_table_seen(struct dht_table *t, const struct dht_sighting *s, 
 void dht_table_touch(struct dht_table *t, const uint8_t id[static DHT_ID], uint64_t now_ns)
 {
     struct dht_contact *c = map_get(t->by_id, id);
-    if (c == NULL)
-        return;
-    c->seen_ns = now_ns;
-    c->failures = 0;
-    c->is_probed = false;
-    list_del(&c->node);
-    struct bucket *b = t->buckets[c->bucket];
-    list_push_back(c->is_waiting ? &b->waiting : &b->live, &c->node);
+    if (c != NULL && c->failures == 0 && !c->is_probed)
+        to_end(t->buckets[c->bucket], c, now_ns);
 }
 
-static void remove_contact(struct dht_table *t, struct dht_contact *c)
+void dht_table_answered(struct dht_table *t, const uint8_t id[static DHT_ID], uint64_t now_ns)
 {
-    struct bucket *b = t->buckets[c->bucket];
-    bool was_live = !c->is_waiting;
-    forget(t, c);
-    if (was_live)
-        promote(t, b);
+    struct dht_contact *c = map_get(t->by_id, id);
+    if (c != NULL)
+        answered(t->buckets[c->bucket], c, now_ns);
+}
+
+void dht_table_unprobe(struct dht_table *t, const uint8_t id[static DHT_ID])
+{
+    struct dht_contact *c = map_get(t->by_id, id);
+    if (c != NULL)
+        c->is_probed = false;
 }
 
 bool dht_table_failed(struct dht_table *t, const uint8_t id[static DHT_ID])

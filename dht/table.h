@@ -43,7 +43,8 @@ void dht_table_destroy(struct dht_table *t); /* NULL is fine */
 
 enum dht_seen {
     DHT_SEEN_ADDED, /* it has a place now */
-    DHT_SEEN_KNOWN, /* it had one already: moved to its bucket's end */
+    DHT_SEEN_KNOWN, /* it had one already: moved to its bucket's end. A newer record, or another
+                       address of one that isn't older, takes the old one's place */
     DHT_SEEN_WAITS, /* its bucket is full: it waits among the replacements */
     DHT_SEEN_NO,    /* too many of its prefix, ourselves, or no memory */
 };
@@ -52,8 +53,13 @@ enum dht_seen {
  * dht_table_seen or dht_table_failed of it. Else *probe is NULL. */
 enum dht_seen dht_table_seen(struct dht_table *t, const struct dht_sighting *s, uint64_t now_ns,
                              const struct dht_contact **probe);
-/* It is alive, as a request or packet of it showed; nothing new is known about it. */
+/* It asked something, so it is alive. That clears no failure and ends no probe: who asks but does
+ * not answer must not keep its place. */
 void dht_table_touch(struct dht_table *t, const uint8_t id[static DHT_ID], uint64_t now_ns);
+/* It answered; nothing new is known about it. */
+void dht_table_answered(struct dht_table *t, const uint8_t id[static DHT_ID], uint64_t now_ns);
+/* It could not be pinged, through no fault of its own: another time. */
+void dht_table_unprobe(struct dht_table *t, const uint8_t id[static DHT_ID]);
 /* A contact left a request unanswered. After DHT_FAILURES_MAX, or at once when it was probed, it
  * loses its place to the freshest replacement that the prefix limit lets in. True when it lost it.
  */

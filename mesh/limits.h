@@ -38,7 +38,7 @@ enum {
     MESH_REPLAY_WINDOW = 2048,
     MESH_KEEPALIVE_MS = 20000,
     MESH_DEAD_MS = 60000,  /* nothing valid came although something was sent */
-    MESH_IDLE_MS = 180000, /* no paths, nothing asked */
+    MESH_IDLE_MS = 60000, /* no paths, nothing asked: gone before its keys need heirs */
     MESH_ROAM_FACTOR = 3,  /* bytes sent for each received, until a PONG came from there */
 
     /* links (section 16) */

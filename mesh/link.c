@@ -17,7 +17,7 @@
  *             ones until then)
  *   keepalive PING when nothing passed for 20 s, if paths exist or we dialled and want it
  *   dead      60 s without a valid packet though a PING was sent
- *   idle      180 s without paths, requests or PINGs from the other side
+ *   idle      60 s without paths, requests or PINGs from the other side
  *   messages  RESEND for holes, forgetting what was kept for RESEND; mesh_ping's deadlines
  *
  * Keys: the initiator of a handshake sends with the new keys once RESP is there; the responder once

@@ -9,8 +9,9 @@
 
 enum {
     MESH_PORT = 4100,
-    OPEN_MS = 1000, /* bootstrap nodes have their keys on disk by then */
-    NAT_SHARE = 3,  /* users behind one box */
+    HIDDEN_PORT = 4, /* no NAT gives that one away */
+    OPEN_MS = 1000,  /* bootstrap nodes have their keys on disk by then */
+    NAT_SHARE = 3,   /* users behind one box */
 };
 
 /* ---- samples ---- */
@@ -110,6 +111,26 @@ static void fill_config(const struct town_node *me, struct mesh_config *c)
         c->advertise[0] = probe_address(sim_node_index(me->node), MESH_PORT);
         c->n_advertise = 1;
     }
+    if (me->kind == TOWN_HIDDEN) {
+        c->advertise[0] = probe_address(t->o.nodes + sim_node_index(me->node), HIDDEN_PORT);
+        c->n_advertise = 1;
+    }
+}
+
+static void hooks_started(struct town_node *me)
+{
+    const struct town_hooks *h = &me->town->o.hooks;
+    me->is_above = h->started != NULL;
+    if (me->is_above)
+        h->started(h->arg, me);
+}
+
+static void hooks_dropped(struct town_node *me)
+{
+    const struct town_hooks *h = &me->town->o.hooks;
+    if (me->is_above && h->dropped != NULL)
+        h->dropped(h->arg, me);
+    me->is_above = false;
 }
 
 static void start_mesh(void *arg)
@@ -127,10 +148,12 @@ static void start_mesh(void *arg)
     }
     me->watcher = (struct mesh_watcher){ .link_up = on_link_up, .arg = me };
     mesh_watch(me->mesh, &me->watcher);
-    if (mesh_start(me->mesh, &err) < 0)
+    if (mesh_start(me->mesh, &err) < 0) {
         failed(me->town, "mesh_start", &err);
-    else
-        me->is_started = true;
+        return;
+    }
+    me->is_started = true;
+    hooks_started(me);
 }
 
 static void identity_stored(void *arg, int code)
@@ -213,6 +236,7 @@ static void drop(void *arg, struct sim_node *n)
 {
     struct town_node *me = arg;
     (void)n;
+    hooks_dropped(me);
     town_count(me, &me->town->n);
     if (me->mesh != NULL)
         mesh_unwatch(&me->watcher);
@@ -258,6 +282,7 @@ static void leave(void *arg)
     if (me->is_leaving || !me->is_started)
         return;
     me->is_leaving = true;
+    hooks_dropped(me);
     mesh_stop(me->mesh, stopped, me);
 }
 
@@ -381,6 +406,10 @@ static void add_node(struct town *t, uint32_t i, struct sim_nat *nat)
     };
     me->town = t;
     me->kind = i < t->o.bootstrap ? TOWN_BOOTSTRAP : nat != NULL ? TOWN_USER : TOWN_LISTED;
+    if (me->kind == TOWN_USER && t->n_hidden < t->o.hidden) {
+        me->kind = TOWN_HIDDEN;
+        t->n_hidden++;
+    }
     me->node = sim_node_add(t->w, &o);
     if (me->node == NULL)
         abort();

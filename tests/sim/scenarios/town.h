@@ -11,6 +11,17 @@ enum town_kind {
     TOWN_BOOTSTRAP, /* public, in everybody's list */
     TOWN_LISTED,    /* public, has a record */
     TOWN_USER,      /* behind a NAT, unlisted */
+    TOWN_HIDDEN,    /* behind a NAT, says it is listed, at an address where nobody answers */
+};
+
+struct town_node;
+
+/* What stands above the mesh of each node. Both are called in the node's turn. */
+struct town_hooks {
+    void (*started)(void *arg, struct town_node *me); /* its mesh runs */
+    /* Once for each `started`: its mesh will stop, or the machine is off and memory must go. */
+    void (*dropped)(void *arg, struct town_node *me);
+    void *arg;
 };
 
 struct town_options {
@@ -19,6 +30,8 @@ struct town_options {
     uint32_t nat_percent;      /* users behind NATs */
     uint64_t window_ns;        /* all join within it */
     uint32_t loss_ppm;
+    uint32_t hidden; /* so many of the users are TOWN_HIDDEN instead */
+    struct town_hooks hooks;
 };
 
 struct town;
@@ -32,6 +45,8 @@ struct town_node {
     uint64_t boot_ns, first_link_ns; /* world time; 0: not yet in this life */
     bool is_started, is_leaving;
     bool has_joined; /* it has come for the first time */
+    bool is_above;   /* hooks.started was called, hooks.dropped wasn't */
+    void *above;     /* theirs */
 };
 
 /* A growing row of numbers. */
@@ -63,7 +78,7 @@ struct town {
     bool is_open; /* the bootstrap nodes have their keys: meshes may start */
     bool has_churn;
     uint64_t churn_every_ns;
-    uint32_t n_moves;
+    uint32_t n_moves, n_hidden;
     struct town_samples first_link, ready;
     struct town_counters n;
 };
