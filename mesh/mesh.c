@@ -106,7 +106,8 @@ static bool create_tables(struct mesh *m)
     m->own = mesh__own_create(m);
     return m->by_key != NULL && m->by_id != NULL && m->indices != NULL && m->prefixes != NULL &&
            m->half_prefixes != NULL && m->sequences != NULL && m->rests != NULL &&
-           m->hs_prefixes != NULL && m->cells != NULL && m->inbox_pool != NULL && m->own != NULL;
+           m->hs_prefixes != NULL && m->cells != NULL && m->inbox_pool != NULL && m->own != NULL &&
+           mesh__parcels_create(m);
 }
 
 struct mesh *mesh_create(struct env *env, const struct mesh_config *config, struct cyx_err *err)

@@ -190,9 +190,16 @@ struct mesh {
     struct {
         mesh_serve_fn fn;
         void *arg;
+        bool is_handed; /* worker 0 serves it */
     } serve[16];
     size_t n_rpc; /* calls in flight and requests being served */
     struct list serving;
+
+    /* parcel.c: on their way to other workers and back, by ticket */
+    struct map *asks_out;     /* struct mesh_ask */
+    struct map *asks_in;      /* struct mesh__asked */
+    struct map *requests_out; /* struct mesh_request */
+    uint64_t next_ticket;
 
     /* above us */
     struct list watchers;
@@ -276,6 +283,25 @@ bool mesh__hand_datagram(struct mesh *m, unsigned to, const struct env_addr *fro
 /* To its owner; with seen_s > 0 to all others, so that each can tell of it. */
 void mesh__hand_record(struct mesh *m, const struct mesh_node *node, const uint8_t *record,
                        size_t len, uint64_t seen_s);
+
+/* parcel.c: questions and requests that pass between workers */
+bool mesh__parcels_create(struct mesh *m);
+void mesh__parcels_fail(struct mesh *m); /* questions end with CYX_ECLOSED */
+void mesh__parcels_destroy(struct mesh *m);
+/* Sends the question to the peer's worker. `a` is done, in the end, by mesh__ask_end. */
+CYX_MUST_USE int mesh__ask_out(struct mesh *m, struct mesh_ask *a, uint64_t *ticket,
+                               const struct mesh_parcel *p);
+void mesh__ask_out_cancel(struct mesh *m, uint64_t ticket, unsigned worker);
+/* ask.c: hands the answer on and frees. */
+void mesh__ask_end(struct mesh_ask *a, int code, unsigned status, const msgpack_object *items,
+                   unsigned n);
+/* Sends a peer's request to worker 0. False: no room. */
+bool mesh__request_out(struct mesh *m, struct mesh_request *rq, const uint8_t *data, size_t len);
+/* rpc_serve.c: a request that another worker sent goes to its handler. */
+void mesh__request_in(struct mesh *m, uint64_t ticket, const struct mesh_asker *from,
+                      const uint8_t *data, size_t len);
+/* ... and its answer, a whole message, to the peer; no bytes: status 5. */
+void mesh__reply_message(struct mesh_request *rq, const uint8_t *data, size_t len);
 
 /* stop.c */
 void mesh__reap(void *arg);

@@ -12,7 +12,16 @@ struct mesh_request {
     struct mesh *mesh;   /* NULL once the mesh is gone */
     struct mesh_link *link;
     uint32_t id;
+    bool is_from_worker; /* another worker has the link: */
+    uint64_t ticket;
+    struct mesh_asker asker;
 };
+
+static void send_answer(struct mesh_link *l, uint32_t id, const uint8_t *data, size_t len)
+{
+    if (mesh__msg_send(l, MESH_MSG_RESPONSE, id, data, len) != 0)
+        l->mesh->n.served_busy++; /* more answers wait than the outbox holds */
+}
 
 static void answer(struct mesh_link *l, uint32_t id, unsigned status,
                    const struct mesh_items *items)
@@ -23,8 +32,7 @@ static void answer(struct mesh_link *l, uint32_t id, unsigned status,
         data = mesh__rpc_encode(MESH_RPC_BUSY, NULL, &len); /* too long, or no memory for it */
     if (data == NULL)
         return; /* the caller's deadline ends it */
-    if (mesh__msg_send(l, MESH_MSG_RESPONSE, id, data, len) != 0)
-        l->mesh->n.served_busy++; /* more answers wait than the outbox holds */
+    send_answer(l, id, data, len);
     free(data);
 }
 
@@ -61,22 +69,75 @@ static bool is_served(const struct mesh_link *l, uint32_t id)
     return false;
 }
 
-static void dispatch(struct mesh_link *l, uint32_t id, const msgpack_object *root)
+/* Reads the method's number. False: none that anybody here or, handed on, at worker 0 serves. */
+static bool is_served_here(const struct mesh *m, const msgpack_object *root, uint64_t *method)
+{
+    const msgpack_object_array *a = &root->via.array;
+    return root->type == MSGPACK_OBJECT_ARRAY && a->size > 0 && mp_u64(&a->ptr[0], method) &&
+           *method < sizeof m->serve / sizeof m->serve[0] &&
+           (m->serve[*method].fn != NULL || m->serve[*method].is_handed);
+}
+
+static void call_handler(struct mesh *m, uint64_t method, struct mesh_request *rq,
+                         const msgpack_object *root)
+{
+    m->n.served++;
+    m->serve[method].fn(m->serve[method].arg, rq, root->via.array.ptr + 1,
+                        root->via.array.size - 1);
+}
+
+static void dispatch(struct mesh_link *l, uint32_t id, const msgpack_object *root,
+                     const uint8_t *data, size_t len)
 {
     struct mesh *m = l->mesh;
-    const msgpack_object_array *a = &root->via.array;
     uint64_t method = 0;
-    bool is_known = root->type == MSGPACK_OBJECT_ARRAY && a->size > 0 &&
-                    mp_u64(&a->ptr[0], &method) && method < sizeof m->serve / sizeof m->serve[0] &&
-                    m->serve[method].fn != NULL;
+    bool is_known = is_served_here(m, root, &method);
     struct mesh_request *rq = is_known ? request_create(l, id) : NULL;
     if (rq == NULL) {
         m->n.served_bad++;
         answer(l, id, is_known ? MESH_RPC_BUSY : MESH_RPC_BAD, NULL);
+    } else if (!m->serve[method].is_handed) {
+        call_handler(m, method, rq, root);
+    } else if (!mesh__request_out(m, rq, data, len)) {
+        m->n.served_busy++;
+        mesh_reply(rq, MESH_RPC_BUSY, NULL);
+    }
+}
+
+static void reply_to_worker(struct mesh *m, uint64_t ticket, unsigned status,
+                            const struct mesh_items *items)
+{
+    struct mesh_parcel p = { .kind = MESH_PARCEL_REPLY, .ticket = ticket };
+    uint8_t *data = mesh__rpc_encode(status, items, &p.len);
+    if (data == NULL && items != NULL)
+        data = mesh__rpc_encode(MESH_RPC_BUSY, NULL, &p.len);
+    p.data = data; /* NULL: no memory; the request ends over there all the same */
+    m->config.siblings->parcel(m->config.siblings_arg, (unsigned)(ticket >> 56), &p);
+    free(data);
+}
+
+void mesh__request_in(struct mesh *m, uint64_t ticket, const struct mesh_asker *from,
+                      const uint8_t *data, size_t len)
+{
+    cleanup_mp struct mp_doc doc = { 0 };
+    uint64_t method = 0;
+    struct mesh_request *rq = NULL;
+    bool is_known = mp_parse(&doc, data, len, &mp_wire_rules) == DROP_NONE &&
+                    is_served_here(m, &doc.root, &method) && m->serve[method].fn != NULL;
+    if (is_known && m->n_rpc < MESH_RPC_ALL)
+        rq = calloc(1, sizeof *rq);
+    if (rq == NULL) {
+        reply_to_worker(m, ticket, is_known ? MESH_RPC_BUSY : MESH_RPC_BAD, NULL);
         return;
     }
-    m->n.served++;
-    m->serve[method].fn(m->serve[method].arg, rq, a->ptr + 1, a->size - 1);
+    *rq = (struct mesh_request){
+        .mesh = m, .is_from_worker = true, .ticket = ticket, .asker = *from
+    };
+    list_init(&rq->of_link);
+    list_init(&rq->of_mesh);
+    list_push_back(&m->serving, &rq->of_mesh);
+    m->n_rpc++;
+    call_handler(m, method, rq, &doc.root);
 }
 
 void mesh__rpc_request(struct mesh_link *l, uint32_t id, const uint8_t *data, size_t len)
@@ -102,7 +163,7 @@ void mesh__rpc_request(struct mesh_link *l, uint32_t id, const uint8_t *data, si
         answer(l, id, MESH_RPC_BAD, NULL);
         return;
     }
-    dispatch(l, id, &doc.root);
+    dispatch(l, id, &doc.root, data, len);
 }
 
 struct mesh_link *mesh_request_link(const struct mesh_request *rq)
@@ -110,8 +171,23 @@ struct mesh_link *mesh_request_link(const struct mesh_request *rq)
     return rq->link;
 }
 
-void mesh_reply(struct mesh_request *rq, enum mesh_rpc_status status,
-                const struct mesh_items *items)
+bool mesh_request_asker(const struct mesh_request *rq, struct mesh_asker *out)
+{
+    const struct mesh_link *l = rq->link;
+    if (rq->is_from_worker) {
+        *out = rq->asker;
+        return true;
+    }
+    if (l == NULL)
+        return false;
+    *out = (struct mesh_asker){ .addr = l->addr, .is_listed = l->is_listed, .has_id = l->has_id };
+    memcpy(out->key, l->key, sizeof out->key);
+    memcpy(out->id, l->id, sizeof out->id);
+    return true;
+}
+
+/* Out of every list. Its link, when an answer can go there. */
+static struct mesh_link *let_go(struct mesh_request *rq)
 {
     struct mesh_link *l = rq->link;
     list_del(&rq->of_link);
@@ -120,8 +196,27 @@ void mesh_reply(struct mesh_request *rq, enum mesh_rpc_status status,
         rq->mesh->n_rpc--;
     if (l != NULL)
         l->n_serving--;
-    if (l != NULL && l->state == MESH_LINK_UP)
+    return l != NULL && l->state == MESH_LINK_UP ? l : NULL;
+}
+
+void mesh_reply(struct mesh_request *rq, enum mesh_rpc_status status,
+                const struct mesh_items *items)
+{
+    struct mesh_link *l = let_go(rq);
+    if (l != NULL)
         answer(l, rq->id, status, items);
+    if (rq->is_from_worker && rq->mesh != NULL)
+        reply_to_worker(rq->mesh, rq->ticket, status, items);
+    free(rq);
+}
+
+void mesh__reply_message(struct mesh_request *rq, const uint8_t *data, size_t len)
+{
+    struct mesh_link *l = let_go(rq);
+    if (l != NULL && len == 0)
+        answer(l, rq->id, MESH_RPC_BUSY, NULL);
+    else if (l != NULL)
+        send_answer(l, rq->id, data, len);
     free(rq);
 }
 

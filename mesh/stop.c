@@ -83,6 +83,7 @@ void mesh_stop(struct mesh *m, env_fn done, void *arg)
     if (m->own != NULL)
         mesh__own_stop(m);
     mesh__beacon_stop(m);
+    mesh__parcels_fail(m);
     mesh_links_each(m, say_goodbye, NULL);
     if (m->remembered != NULL && m->is_started && m->config.worker == 0) {
         mesh_time(m); /* moves T */
@@ -149,6 +150,7 @@ void mesh_destroy(struct mesh *m)
     env_task_cancel(&m->flush);
     env_task_cancel(&m->reap);
     mesh__beacon_stop(m);
+    mesh__parcels_destroy(m);
     mesh__requests_drop(m);
     while (!list_empty(&m->links))
         mesh__link_free(container_of(m->links.next, struct mesh_link, all));

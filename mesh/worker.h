@@ -12,6 +12,7 @@
 
 struct mesh;
 struct mesh_contact;
+struct mesh_asker;
 
 /* The worker that has a peer's links: the first 8 bytes of H("cyx worker", link key), modulo n.
  * 0 for n of 0 and 1. */
@@ -22,6 +23,30 @@ struct mesh_sighting {
     uint8_t by[8];   /* first bytes of its link key: each peer counts once */
     uint64_t prefix; /* it is in */
     struct env_addr addr;
+};
+
+/* What workers ask each other to do: a question to a peer of another worker (mesh_ask), and a
+ * peer's request that worker 0 serves for all (mesh_hand_requests); both on their way there and
+ * back. Everything is borrowed for the call. */
+enum mesh_parcel_kind {
+    MESH_PARCEL_ASK,     /* to the peer's worker: ask it */
+    MESH_PARCEL_CANCEL,  /* ... its answer is not wanted any more */
+    MESH_PARCEL_ANSWER,  /* back to who asked */
+    MESH_PARCEL_REQUEST, /* to worker 0: serve it */
+    MESH_PARCEL_REPLY,   /* back to the worker that has the peer */
+};
+
+struct mesh_parcel {
+    enum mesh_parcel_kind kind;
+    uint64_t ticket;               /* of who sent ASK or REQUEST; its top byte is that worker */
+    unsigned method;               /* ASK */
+    uint32_t deadline_ms;          /* ASK */
+    int code;                      /* ANSWER: 0, or a CYX_E* and no bytes */
+    const struct mesh_contact *to; /* ASK */
+    const struct mesh_asker *from; /* REQUEST */
+    const uint8_t *data;           /* ASK: items; else the whole message, [method or status, ...] */
+    size_t len;
+    unsigned n_items; /* ASK */
 };
 
 /* Ways to the other workers, called on this mesh's thread. All bytes are borrowed for the call;
@@ -44,6 +69,8 @@ struct mesh_siblings {
     void (*sequence)(void *arg, uint64_t next);
     /* To mesh_take_wish of all others. */
     void (*wish)(void *arg);
+    /* To mesh_take_parcel of worker `to`. False: no room, which only ASK and REQUEST may hear. */
+    bool (*parcel)(void *arg, unsigned to, const struct mesh_parcel *p);
 };
 
 /* A datagram of a peer or a session of ours that another worker received. The bytes may be changed
@@ -66,3 +93,9 @@ void mesh_take_keys(struct mesh *m, const struct mesh_identity *identity);
 void mesh_take_sequence(struct mesh *m, uint64_t next);
 /* Another worker has nobody to ask for peers: ask for it soon. */
 void mesh_take_wish(struct mesh *m);
+
+/* Others than worker 0, on their thread: requests of that method go to worker 0's handler from now
+ * on. */
+void mesh_hand_requests(struct mesh *m, unsigned method);
+/* What another worker sent. */
+void mesh_take_parcel(struct mesh *m, const struct mesh_parcel *p);

@@ -198,6 +198,16 @@ static int decode_mesh(struct node_config *out, const struct conf *c, struct cyx
     return rc == 0 ? decode_bootstrap(out, c, err) : rc;
 }
 
+static void decode_dht(struct node_config *out, const struct conf *c)
+{
+    int64_t roster = conf_int(c, "dht", "roster");
+    out->dht = (struct dht_config){
+        .is_serving = out->mesh.is_listed,
+        .store_bytes = (size_t)conf_int(c, "dht", "store"),
+        .roster_max = roster > 0 ? (size_t)roster : SIZE_MAX, /* 0 means the default there */
+    };
+}
+
 int node_config_parse(struct node_config *out, const struct node_config_text *t,
                       const struct node_overrides *o, const struct conf_item *const *role_schemas,
                       size_t n, conf_complain_fn complain, void *arg, struct cyx_err *err)
@@ -218,6 +228,8 @@ int node_config_parse(struct node_config *out, const struct node_config_text *t,
     int rc = decode_places(out, out->conf, o, err);
     if (rc == 0)
         rc = decode_mesh(out, out->conf, err);
+    if (rc == 0)
+        decode_dht(out, out->conf);
     if (rc < 0 && complain != NULL)
         complain(arg, file, 0, err->msg);
     if (rc < 0)

@@ -7,6 +7,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "dht/dht.h"
 #include "mesh/mesh.h"
 #include "node/paths.h"
 
@@ -15,6 +16,9 @@ enum {
     NODE_WORKERS_MAX = 64,
     NODE_BOOTSTRAP_MAX = 256,
     NODE_USER_MAX = 64,
+    NODE_DHT_STORE_MIB_MIN = 1,    /* less would hold no full share of any source */
+    NODE_DHT_STORE_MIB_MAX = 1024, /* its index is in memory: about a hundredth of it */
+    NODE_DHT_ROSTER_MAX = 65536,   /* 4 MiB of memory */
 };
 
 /* The schema of everything but roles, ended by an item with key NULL. */
@@ -48,6 +52,7 @@ struct node_config {
     char roles[NODE_ROLES_MAX][33];
     struct mesh_config mesh; /* without identity; bootstrap points into this struct */
     struct mesh_contact *bootstrap;
+    struct dht_config dht;
     bool has_metrics;
     struct env_addr metrics_at; /* loopback */
     enum log_level log_level;

@@ -158,6 +158,21 @@ const struct conf_item node_schema[] = {
       .def = "\"0s\"",
       .help = "How often links change their keys, in a lab network only; 0s: every two minutes" },
 
+    { .table = "dht",
+      .key = "store",
+      .type = CONF_SIZE,
+      .min = (int64_t)NODE_DHT_STORE_MIB_MIN << 20,
+      .max = (int64_t)NODE_DHT_STORE_MIB_MAX << 20,
+      .def = "\"64MiB\"",
+      .help = "Records of others that a listed node keeps on disk at most" },
+    { .table = "dht",
+      .key = "roster",
+      .type = CONF_INT,
+      .max = NODE_DHT_ROSTER_MAX,
+      .def = "8192",
+      .help = "Listed nodes remembered at most, 64 bytes of memory each: lookups begin with them; "
+              "0: none" },
+
     { .table = "control",
       .key = "socket",
       .type = CONF_STRING,

@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "base/mp.h"
+#include "dht/dht.h"
 #include "node/methods.h"
 #include "node/roles.h"
 
 enum {
-    DISK_FAIL_BYTES = 16 << 20, /* the peers' store may grow by this much */
+    DISK_FAIL_BYTES = 16 << 20, /* what the stores may grow by soon */
     DISK_WARN_BYTES = 256 << 20,
     CLOCK_WARN_MS = 5000,
 };
@@ -177,6 +178,48 @@ static void reachability(const struct node *n, const struct mesh_status *s, stru
     }
 }
 
+/* Listed nodes ask and keep; others only ask. */
+static void dht_works(const struct node *n, const struct dht_stats *d, struct doctor_line *l)
+{
+    if (!n->config.dht.is_serving)
+        say(l, DOCTOR_OK, "%zu nodes to ask, about %" PRIu64 " in the network", d->contacts,
+            d->estimate);
+    else
+        say(l, DOCTOR_OK,
+            "%zu contacts, %zu records of others on disk (%zu of %zu MiB), about %" PRIu64
+            " nodes in the network",
+            d->contacts, d->stored, d->stored_bytes >> 20, d->store_max >> 20, d->estimate);
+    if (!n->config.dht.is_serving || d->stored_bytes < d->store_max - d->store_max / 10)
+        return;
+    l->state = DOCTOR_WARN;
+    cure(l,
+         "the store is almost full: what is farthest from this node gives way. Give it more room "
+         "(`store` in [dht]) if the disk has it");
+}
+
+static void dht(const struct node *n, const struct mesh_status *s, struct doctor_line *l)
+{
+    struct dht_stats d;
+    if (n->dht == NULL) {
+        say(l, DOCTOR_SKIP, "not up yet");
+        return;
+    }
+    dht_get_stats(n->dht, &d);
+    if (d.is_ready && d.contacts > 0) {
+        dht_works(n, &d, l);
+    } else if (s->links == 0) {
+        say(l, DOCTOR_SKIP, "no links yet: nobody to ask");
+    } else if (d.contacts == 0) {
+        say(l, DOCTOR_WARN, "no listed node answers: nothing can be found or published");
+        cure(l,
+             "a network needs listed nodes (`listed = true` in [mesh]) that answer; wait a moment "
+             "after a start, then look at `cyx peers` and `cyx log`");
+    } else {
+        say(l, DOCTOR_WARN, "%zu contacts, still looking for its neighbours", d.contacts);
+        cure(l, "wait a moment: it looks itself up after the start, and again every ten minutes");
+    }
+}
+
 static void disk(const struct node *n, struct doctor_line *l)
 {
     struct statvfs st;
@@ -242,7 +285,8 @@ void node__doctor(struct node *n, const struct mesh_status *s,
 {
     static const char *const stages[DOCTOR_STAGES] = { "configuration", "clock",     "sockets",
                                                        "nat",           "bootstrap", "reachability",
-                                                       "disk",          "sandbox",   "roles" };
+                                                       "dht",           "disk",      "sandbox",
+                                                       "roles" };
     struct mesh_status none = { .time_state = MESH_TIME_UNCHECKED };
     if (!s->is_started)
         s = &none;
@@ -254,9 +298,10 @@ void node__doctor(struct node *n, const struct mesh_status *s,
     nat(n, s, &out[3]);
     bootstrap(s, &out[4]);
     reachability(n, s, &out[5]);
-    disk(n, &out[6]);
-    sandbox(n, &out[7]);
-    roles(n, &out[8]);
+    dht(n, s, &out[6]);
+    disk(n, &out[7]);
+    sandbox(n, &out[8]);
+    roles(n, &out[9]);
 }
 
 static void reply_doctor(struct node *n, struct node_call *call, const struct node_gathered *g)

@@ -21,6 +21,10 @@ void node__method_id(void *state, struct node_call *call, const msgpack_object *
 void node__pack_peers(msgpack_packer *pk, struct node *n, const struct node_gathered *g);
 void node__method_peers(void *state, struct node_call *call, const msgpack_object *params);
 void node__method_record(void *state, struct node_call *call, const msgpack_object *params);
+/* Members "addresses", "roles" and "version" of a node record. */
+void node__pack_addresses(msgpack_packer *pk, const struct mesh_node *m);
+void node__pack_roles(msgpack_packer *pk, uint32_t roles);
+void node__pack_version(msgpack_packer *pk, const struct mesh_node *m);
 /* methods_ping.c */
 void node__method_ping(void *state, struct node_call *call, const msgpack_object *params);
 /* methods_log.c */
@@ -29,6 +33,14 @@ void node__method_log_level(void *state, struct node_call *call, const msgpack_o
 /* methods_top.c */
 void node__method_metrics(void *state, struct node_call *call, const msgpack_object *params);
 void node__method_top(void *state, struct node_call *call, const msgpack_object *params);
+/* methods_dht.c */
+void node__pack_dht(msgpack_packer *pk, struct node *n);
+void node__method_dht_get(void *state, struct node_call *call, const msgpack_object *params);
+void node__method_dht_find(void *state, struct node_call *call, const msgpack_object *params);
+void node__method_dht_stats(void *state, struct node_call *call, const msgpack_object *params);
+/* methods_dht_put.c */
+void node__method_dht_put(void *state, struct node_call *call, const msgpack_object *params);
+void node__method_dht_announce(void *state, struct node_call *call, const msgpack_object *params);
 /* doctor.c */
 void node__method_doctor(void *state, struct node_call *call, const msgpack_object *params);
 
@@ -57,6 +69,11 @@ int node__param_str(const msgpack_object *params, const char *key, char *out, si
 /* The same for a number from min to max; `*out` keeps its value when absent. */
 int node__param_u64(const msgpack_object *params, const char *key, uint64_t min, uint64_t max,
                     uint64_t *out);
+
+/* 64 hex digits as 32 bytes: 1; 0 when absent; CYX_EINVAL. */
+int node__param_hex(const msgpack_object *params, const char *key, uint8_t out[static 32]);
+/* A flag; false when it is absent or no boolean. */
+bool node__param_bool(const msgpack_object *params, const char *key);
 
 /* Resident set in bytes, from the descriptor that was opened before the sandbox; 0: unknown. */
 uint64_t node__rss(const struct node *n);

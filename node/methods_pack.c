@@ -87,6 +87,24 @@ int node__param_u64(const msgpack_object *params, const char *key, uint64_t min,
     return 1;
 }
 
+int node__param_hex(const msgpack_object *params, const char *key, uint8_t out[static 32])
+{
+    char hex[65];
+    size_t len = 0;
+    int rc = node__param_str(params, key, hex, sizeof hex);
+    if (rc <= 0)
+        return rc;
+    if (sodium_hex2bin(out, 32, hex, strlen(hex), NULL, &len, NULL) != 0 || len != 32)
+        return CYX_EINVAL;
+    return 1;
+}
+
+bool node__param_bool(const msgpack_object *params, const char *key)
+{
+    bool value = false;
+    return mp_bool(mp_get(params, key), &value) && value;
+}
+
 uint64_t node__rss(const struct node *n)
 {
     char text[128];

@@ -80,7 +80,7 @@ void node__method_peers(void *state, struct node_call *call, const msgpack_objec
 
 /* ---- record ---------------------------------------------------------------------------------- */
 
-static void pack_addresses(msgpack_packer *pk, const struct mesh_node *m)
+void node__pack_addresses(msgpack_packer *pk, const struct mesh_node *m)
 {
     mp_pack_str(pk, "addresses");
     msgpack_pack_array(pk, m->n_addrs);
@@ -96,7 +96,7 @@ static void pack_addresses(msgpack_packer *pk, const struct mesh_node *m)
     }
 }
 
-static void pack_roles(msgpack_packer *pk, uint32_t roles)
+void node__pack_roles(msgpack_packer *pk, uint32_t roles)
 {
     static const struct {
         uint32_t bit;
@@ -115,10 +115,16 @@ static void pack_roles(msgpack_packer *pk, uint32_t roles)
             mp_pack_str(pk, names[i].name);
 }
 
+void node__pack_version(msgpack_packer *pk, const struct mesh_node *m)
+{
+    char version[32];
+    snprintf(version, sizeof version, "%u.%u.%u", m->version[1], m->version[2], m->version[3]);
+    node__pack_kv_str(pk, "version", version);
+}
+
 static void reply_record(struct node *n, struct node_call *call, const uint8_t *record, size_t len)
 {
     struct mesh_node m;
-    char version[32];
     msgpack_sbuffer buf;
     msgpack_packer pk;
     enum drop d = mesh_node_record_open(&m, mesh_network_of(node_mesh(n)), mesh_time(node_mesh(n)),
@@ -128,7 +134,6 @@ static void reply_record(struct node *n, struct node_call *call, const uint8_t *
                          drop_name(d));
         return;
     }
-    snprintf(version, sizeof version, "%u.%u.%u", m.version[1], m.version[2], m.version[3]);
     msgpack_sbuffer_init(&buf);
     msgpack_packer_init(&pk, &buf, msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 8);
@@ -137,9 +142,9 @@ static void reply_record(struct node *n, struct node_call *call, const uint8_t *
     node__pack_kv_hex(&pk, "id", m.id);
     node__pack_kv_u64(&pk, "sequence", m.sequence);
     node__pack_kv_u64(&pk, "expiry", m.expiry);
-    pack_addresses(&pk, &m);
-    node__pack_kv_str(&pk, "version", version);
-    pack_roles(&pk, m.roles);
+    node__pack_addresses(&pk, &m);
+    node__pack_version(&pk, &m);
+    node__pack_roles(&pk, m.roles);
     node__pack_kv_u64(&pk, "capacity", (uint64_t)m.capacity * 1000);
     control_reply_buf(call, &buf);
 }

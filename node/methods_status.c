@@ -77,7 +77,7 @@ void node__pack_status(msgpack_packer *pk, struct node *n, const struct mesh_sta
 {
     uint64_t now = env_now_ns(node_env(n));
     const struct mesh_config *m = &n->config.mesh;
-    msgpack_pack_map(pk, 27);
+    msgpack_pack_map(pk, 28);
     const bool has_id = n->identity->has_puzzle && !is_id_unsaved(n);
     node__pack_kv_str(pk, "version", CYX_VERSION);
     node__pack_kv_hex(pk, "id", has_id ? n->identity->id : NULL);
@@ -89,6 +89,8 @@ void node__pack_status(msgpack_packer *pk, struct node *n, const struct mesh_sta
     node__pack_kv_ns(pk, "ready_after", n->ready_ns != 0 ? n->ready_ns - n->started_ns : 0);
     pack_mesh(pk, s);
     node__pack_kv_u64(pk, "workers", workers_len(n->workers));
+    mp_pack_str(pk, "dht");
+    node__pack_dht(pk, n);
     pack_roles(pk, n);
     node__pack_kv_u64(pk, "rss", node__rss(n));
     node__pack_kv_str(pk, "data_dir", n->config.data_dir);

@@ -1,6 +1,7 @@
 #include "node/metrics.h"
 
 #include "base/log.h"
+#include "dht/dht.h"
 #include "node/control.h"
 #include "node/gather.h"
 #include "node/methods.h"
@@ -79,6 +80,8 @@ void node__metrics(struct node *n, const struct node_gathered *g, metric_fn fn, 
         control_metrics(n, fn, arg);
     for (size_t i = 0; i < g->n_metrics; i++)
         fn(arg, &g->metrics[i]);
+    if (n->dht != NULL)
+        dht_metrics(n->dht, fn, arg);
     role_metrics(n, fn, arg);
 }
 

@@ -16,7 +16,9 @@
 #include "node/workers.h"
 
 struct control;
+struct dht;
 struct metrics_server;
+struct node_pseudonym;
 struct role_set;
 
 enum node_state { NODE_STARTING, NODE_JOINING, NODE_READY, NODE_STOPPING, NODE_STOPPED };
@@ -73,6 +75,8 @@ struct node {
     struct workers *workers;
     struct mesh_identity *identity;
     bool is_identity_new;
+    struct dht *dht; /* on worker 0; NULL before the join, stopped before the meshes are */
+    struct node_pseudonym *pseudonym; /* with the dht */
     struct control *control;
     struct metrics_server *metrics;
     struct role_set *roles;

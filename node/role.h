@@ -22,7 +22,7 @@ struct node_ctx {
     uint32_t abi;
     struct env *env;   /* clocks, timers, sockets, stores ("<role>-..." names only) */
     struct mesh *mesh; /* worker 0's: with `workers` > 1 it holds the links to its share of the
-                          peers only (mesh/worker.h) */
+                          peers only (mesh/worker.h); mesh_ask reaches all */
     struct log *log;
     const char *data_dir;
     const char *version; /* the daemon's */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/uv/env_uv.h"
+#include "dht/dht.h"
 #include "node/control.h"
 #include "node/gather.h"
 #include "node/keys.h"
@@ -13,6 +14,7 @@
 #include "node/metrics.h"
 #include "node/notify.h"
 #include "node/process.h"
+#include "node/pseudonym.h"
 #include "node/roles.h"
 #include "node/start.h"
 
@@ -63,6 +65,10 @@ static void on_roles_stopped(void *arg)
     struct node *n = arg;
     if (n->state != NODE_STOPPING)
         return; /* the deadline came first */
+    if (n->pseudonym != NULL)
+        node_pseudonym_stop(n->pseudonym);
+    if (n->dht != NULL)
+        dht_stop(n->dht); /* while links are up: it takes its questions back */
     workers_stop(n->workers, on_mesh_stopped, n);
 }
 
@@ -185,6 +191,21 @@ static void on_tick(struct env_timer *t, void *arg)
     node__gather(arg, NODE_GATHER_STATUS, on_status, arg);
 }
 
+/* Before the roles, which may use it, and after all meshes, which it asks through. */
+static int open_dht(struct node *n, struct cyx_err *err)
+{
+    n->pseudonym = node_pseudonym_open(node_env(n), n->log, &n->config.mesh.network);
+    if (n->pseudonym == NULL)
+        return cyx_fail(err, CYX_ENOMEM, "no memory for the pseudonym");
+    n->dht = dht_create(node_mesh(n), &n->config.dht, err);
+    int rc = n->dht != NULL ? dht_start(n->dht, err) : err->code;
+    for (unsigned m = MESH_METHOD_FIND;
+         rc == 0 && n->config.dht.is_serving && m <= MESH_METHOD_RECORDS;
+         m++) /* FIND, STORE, DIGEST, LIST, RECORDS */
+        workers_hand_requests(n->workers, m);
+    return rc;
+}
+
 static void join(struct node *n)
 {
     struct cyx_err err = { 0 };
@@ -193,6 +214,8 @@ static void join(struct node *n)
     node__step(n, NODE_STEP_STORES);
     n->config.mesh.identity = n->identity;
     int rc = workers_open(n->workers, &n->config.mesh, &err);
+    if (rc == 0)
+        rc = open_dht(n, &err);
     if (rc == 0) {
         node__step(n, NODE_STEP_JOIN);
         n->state = NODE_JOINING;
@@ -254,7 +277,10 @@ void node__finish(struct node *n)
         control_destroy(n->control); /* calls in flight let go of links and roles */
         metrics_destroy(n->metrics);
         roles_destroy(n->roles);
+        dht_destroy(n->dht);
+        n->dht = NULL;
         workers_destroy(n->workers); /* runs the posts that wait: the node must stand */
+        node_pseudonym_destroy(n->pseudonym);
         free(n->rates.metrics);
     } else {
         roles_destroy(n->roles);

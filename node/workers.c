@@ -55,19 +55,30 @@ uint64_t workers_lost(const struct workers *w)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-enum kind { DATAGRAM, RECORD, CONTACT, OBSERVED, OWN_RECORD, SEQUENCE, WISH };
+enum kind { DATAGRAM, RECORD, CONTACT, OBSERVED, OWN_RECORD, SEQUENCE, WISH, PARCEL, HAND };
 
 struct message {
     struct worker *to;
     enum kind kind;
     bool is_admitted;
     struct env_addr from;
-    uint64_t number; /* time seen, or sequence */
+    uint64_t number; /* time seen, sequence, or method */
     struct mesh_contact contact;
     struct mesh_sighting sighting;
+    struct mesh_parcel parcel; /* its pointers are set on the other side */
+    struct mesh_asker asker;
     size_t len;
     uint8_t data[];
 };
+
+static void give_parcel(struct mesh *mesh, struct message *m)
+{
+    m->parcel.to = m->parcel.kind == MESH_PARCEL_ASK ? &m->contact : NULL;
+    m->parcel.from = m->parcel.kind == MESH_PARCEL_REQUEST ? &m->asker : NULL;
+    m->parcel.data = m->data;
+    m->parcel.len = m->len;
+    mesh_take_parcel(mesh, &m->parcel);
+}
 
 static void give(struct message *m)
 {
@@ -94,6 +105,12 @@ static void give(struct message *m)
     case WISH:
         mesh_take_wish(mesh);
         break;
+    case PARCEL:
+        give_parcel(mesh, m);
+        break;
+    case HAND:
+        mesh_hand_requests(mesh, (unsigned)m->number);
+        break;
     }
 }
 
@@ -106,17 +123,41 @@ static void deliver(void *arg)
     free(m);
 }
 
-/* A copy of `head` and the bytes; over the bound only what must not be lost goes. */
-static void post_message(struct worker *to, const struct message *head, const uint8_t *data,
+/* What may find no room; the rest must arrive, and answers are as many as questions at most. */
+static bool may_be_lost(const struct message *head)
+{
+    switch (head->kind) {
+    case OWN_RECORD:
+    case HAND:
+        return false;
+    case PARCEL:
+        return head->parcel.kind == MESH_PARCEL_ASK || head->parcel.kind == MESH_PARCEL_REQUEST;
+    case DATAGRAM:
+    case RECORD:
+    case CONTACT:
+    case OBSERVED:
+    case SEQUENCE:
+    case WISH:
+        break;
+    }
+    return true;
+}
+
+/* A copy of `head` and the bytes. False: it found no room, or no memory. */
+static bool post_message(struct worker *to, const struct message *head, const uint8_t *data,
                          size_t len)
 {
     bool is_full =
         atomic_load_explicit(&to->n_messages, memory_order_relaxed) >= WORKERS_MESSAGES_MAX &&
-        head->kind != OWN_RECORD;
+        may_be_lost(head);
     struct message *m = is_full ? NULL : malloc(sizeof *m + len);
+    if (m == NULL && head->kind == PARCEL && !may_be_lost(head)) {
+        len = 0; /* who waits for it learns that it failed */
+        m = malloc(sizeof *m);
+    }
     if (m == NULL) {
         atomic_fetch_add_explicit(&to->n_lost, 1, memory_order_relaxed);
-        return;
+        return false;
     }
     *m = *head;
     m->to = to;
@@ -125,6 +166,7 @@ static void post_message(struct worker *to, const struct message *head, const ui
         memcpy(m->data, data, len);
     atomic_fetch_add_explicit(&to->n_messages, 1, memory_order_relaxed);
     env_post(to->env, deliver, m);
+    return true;
 }
 
 static void post_others(struct worker *w, const struct message *head, const uint8_t *data,
@@ -180,6 +222,17 @@ static void say_wish(void *arg)
     post_others(arg, &(struct message){ .kind = WISH }, NULL, 0);
 }
 
+static bool say_parcel(void *arg, unsigned to, const struct mesh_parcel *p)
+{
+    struct worker *w = arg;
+    struct message m = { .kind = PARCEL, .parcel = *p };
+    if (p->to != NULL)
+        m.contact = *p->to;
+    if (p->from != NULL)
+        m.asker = *p->from;
+    return post_message(&w->all->at[to], &m, p->data, p->len);
+}
+
 /* Keys travel in locked memory. */
 struct keys_message {
     struct worker *to;
@@ -219,6 +272,7 @@ static const struct mesh_siblings siblings = {
     .keys = say_keys,
     .sequence = say_sequence,
     .wish = say_wish,
+    .parcel = say_parcel,
 };
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -320,6 +374,11 @@ int workers_open(struct workers *w, const struct mesh_config *c, struct cyx_err 
     for (unsigned i = 1; i < w->n; i++)
         sem_post(&w->at[i].go);
     return rc;
+}
+
+void workers_hand_requests(struct workers *w, unsigned method)
+{
+    post_others(&w->at[0], &(struct message){ .kind = HAND, .number = method }, NULL, 0);
 }
 
 /* ---- stop ------------------------------------------------------------------------------------ */

@@ -22,6 +22,9 @@ struct workers *workers_create(const char *data_dir, struct log *log, unsigned n
  * node's), in order of their numbers, then lets the threads run. Threads inherit what restricts the
  * caller. On failure some may run: workers_stop ends them as well. */
 CYX_MUST_USE int workers_open(struct workers *w, const struct mesh_config *c, struct cyx_err *err);
+/* After it: peers' requests of `method` are worker 0's to serve, whichever worker has the peer
+ * (mesh/worker.h, mesh_hand_requests). */
+void workers_hand_requests(struct workers *w, unsigned method);
 /* Stops all meshes, then the other threads' loops; `done` from worker 0's loop. */
 void workers_stop(struct workers *w, env_fn done, void *arg);
 /* Joins the threads (workers_stop must be over, or workers_open never called), destroys meshes and

@@ -124,6 +124,35 @@ static const struct cli_command *find_command(const struct cli_program *p, const
     return NULL;
 }
 
+const struct cli_group *cli_group(const struct cli_program *p, const char *name)
+{
+    for (const struct cli_group *g = p->groups; g != NULL && g->name != NULL; g++)
+        if (strcmp(g->name, name) == 0)
+            return g;
+    return NULL;
+}
+
+bool cli_in_group(const struct cli_command *cmd, const struct cli_group *g)
+{
+    size_t n = strlen(g->name);
+    return strncmp(cmd->name, g->name, n) == 0 && cmd->name[n] == ' ';
+}
+
+const char *cli_last_word(const struct cli_command *cmd)
+{
+    const char *space = strrchr(cmd->name, ' ');
+    return space != NULL ? space + 1 : cmd->name;
+}
+
+static const struct cli_command *find_in_group(const struct cli_program *p,
+                                               const struct cli_group *g, const char *word)
+{
+    for (const struct cli_command *cmd = p->commands; cmd->name != NULL; cmd++)
+        if (cli_in_group(cmd, g) && strcmp(cli_last_word(cmd), word) == 0)
+            return cmd;
+    return NULL;
+}
+
 /* Options may stand before, between and after the arguments of a command. */
 static int take_command_line(struct cli *c, int argc, char **argv, char **args)
 {
@@ -152,25 +181,38 @@ static int check_count(const struct cli *c)
                      cmd->name, cmd->args);
 }
 
-static int run_help(const struct cli *c, const char *topic)
+/* `topic`: NULL, or one or two words. */
+static int run_help(const struct cli *c, char *const *topic)
 {
-    const struct cli_command *cmd = topic != NULL ? find_command(c->program, topic) : NULL;
-    if (topic != NULL && cmd == NULL)
-        return cli_error(c, CLI_USAGE, "no command %s (see %s --help)", topic, c->program->name);
-    cli_print_help(c->program, cmd, stdout);
+    const struct cli_program *p = c->program;
+    const char *name = topic != NULL ? topic[0] : NULL;
+    const struct cli_group *g = name != NULL ? cli_group(p, name) : NULL;
+    const char *word = g != NULL ? topic[1] : NULL;
+    const struct cli_command *cmd = NULL;
+    if (word != NULL)
+        cmd = find_in_group(p, g, word);
+    else if (name != NULL && g == NULL)
+        cmd = find_command(p, name);
+    if (name != NULL && cmd == NULL && (g == NULL || word != NULL))
+        return cli_error(c, CLI_USAGE, "no command %s%s%s (see %s --help)", name,
+                         word != NULL ? " " : "", word != NULL ? word : "", p->name);
+    if (g != NULL && cmd == NULL)
+        cli_print_group_help(p, g, stdout);
+    else
+        cli_print_help(p, cmd, stdout);
     return CLI_OK;
 }
 
 /* help, man and completion belong to every program that uses this table. 1: was not one of them. */
-static int run_builtin(struct cli *c, const char *name, const char *arg, int *status)
+static int run_builtin(struct cli *c, const char *name, char *const *args, int *status)
 {
     if (strcmp(name, "help") == 0) {
-        *status = run_help(c, arg);
+        *status = run_help(c, args);
     } else if (strcmp(name, "man") == 0) {
         cli_print_man(c->program, stdout);
         *status = CLI_OK;
     } else if (strcmp(name, "completion") == 0) {
-        *status = arg != NULL && cli_print_completion(c->program, arg, stdout) == 0
+        *status = args[0] != NULL && cli_print_completion(c->program, args[0], stdout) == 0
                       ? CLI_OK
                       : cli_error(c, CLI_USAGE, "completion bash, zsh or fish");
     } else {
@@ -179,24 +221,56 @@ static int run_builtin(struct cli *c, const char *name, const char *arg, int *st
     return 0;
 }
 
-static int dispatch(struct cli *c, int argc, char **argv, char **args)
+/* The rest of the line is c->command's. */
+static int run_command(struct cli *c, int argc, char **argv, char **args)
 {
-    const char *name = argv[optind++];
-    int status = CLI_OK;
-    c->command = find_command(c->program, name);
-    if (c->command == NULL) {
-        if (run_builtin(c, name, argv[optind], &status) == 0)
-            return status;
-        return cli_error(c, CLI_USAGE, "no command %s (see %s --help)", name, c->program->name);
-    }
-    status = take_command_line(c, argc, argv, args);
+    int status = take_command_line(c, argc, argv, args);
     if (status != 0)
         return status;
     c->args = args;
-    if (cli_flag(c, "help"))
-        return run_help(c, name);
+    if (cli_flag(c, "help")) {
+        cli_print_help(c->program, c->command, stdout);
+        return CLI_OK;
+    }
     status = check_count(c);
     return status != 0 ? status : c->command->run(c);
+}
+
+/* The group's name was read; its second word follows, behind options of every command. */
+static int dispatch_group(struct cli *c, const struct cli_group *g, int argc, char **argv,
+                          char **args)
+{
+    struct accepted a;
+    accepted_init(&a, c->program, NULL);
+    int status = take_options(c, &a, argc, argv);
+    if (status != 0)
+        return status;
+    if (optind >= argc) {
+        bool is_asked = cli_flag(c, "help");
+        cli_print_group_help(c->program, g, is_asked ? stdout : stderr);
+        return is_asked ? CLI_OK : CLI_USAGE;
+    }
+    const char *word = argv[optind++];
+    c->command = find_in_group(c->program, g, word);
+    if (c->command == NULL)
+        return cli_error(c, CLI_USAGE, "no command %s %s (see %s %s --help)", g->name, word,
+                         c->program->name, g->name);
+    return run_command(c, argc, argv, args);
+}
+
+static int dispatch(struct cli *c, int argc, char **argv, char **args)
+{
+    const char *name = argv[optind++];
+    const struct cli_group *g = cli_group(c->program, name);
+    int status = CLI_OK;
+    if (g != NULL)
+        return dispatch_group(c, g, argc, argv, args);
+    c->command = find_command(c->program, name);
+    if (c->command != NULL)
+        return run_command(c, argc, argv, args);
+    if (run_builtin(c, name, argv + optind, &status) == 0)
+        return status;
+    return cli_error(c, CLI_USAGE, "no command %s (see %s --help)", name, c->program->name);
 }
 
 int cli_main(const struct cli_program *p, int argc, char **argv)
@@ -212,7 +286,7 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
     if (status == 0 && cli_flag(&c, "version"))
         printf("%s %s\n", p->name, CYX_VERSION);
     else if (status == 0 && cli_flag(&c, "help"))
-        status = run_help(&c, optind < argc ? argv[optind] : NULL);
+        status = run_help(&c, argv + optind);
     else if (status == 0 && optind >= argc) {
         cli_print_help(p, NULL, stderr);
         status = CLI_USAGE;

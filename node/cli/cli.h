@@ -18,14 +18,21 @@ struct cli_option {
 };
 
 struct cli_command {
-    const char *name; /* NULL ends a list */
+    const char *name; /* one word, or a group's and one of its own ("dht get"); NULL ends a list */
     const char *args; /* "NODE", "[NODE]", or "" */
     unsigned min_args, max_args;
-    const char *help;                 /* one line */
-    const char *text;                 /* a paragraph for --help and the man page */
-    const char *complete;             /* what its argument is: "node", "words:a b c", or NULL */
+    const char *help;     /* one line */
+    const char *text;     /* a paragraph for --help and the man page */
+    const char *complete; /* what its argument is: "node", "file", "words:a b c", or NULL */
     const struct cli_option *options; /* may be NULL */
     int (*run)(struct cli *c);        /* returns an exit status */
+};
+
+/* What commands of two words share. */
+struct cli_group {
+    const char *name; /* their first word; NULL ends a list */
+    const char *help; /* one line */
+    const char *text; /* a paragraph */
 };
 
 struct cli_program {
@@ -34,6 +41,7 @@ struct cli_program {
     const char *text;                 /* a paragraph */
     const struct cli_option *options; /* accepted before and after the command */
     const struct cli_command *commands;
+    const struct cli_group *groups; /* may be NULL */
     const char *footer; /* exit statuses, files, environment, examples: mdoc-free plain paragraphs
                            ("HEADING\ntext\n\nHEADING\n..."), or NULL */
 };
@@ -75,7 +83,13 @@ int cli_number(const struct cli *c, const char *name, long min, long max, long d
 __attribute__((format(printf, 3, 4))) int cli_error(const struct cli *c, int status,
                                                     const char *fmt, ...);
 
+/* The group with that name, or NULL; whether a command is in it; a command's own last word. */
+const struct cli_group *cli_group(const struct cli_program *p, const char *name);
+bool cli_in_group(const struct cli_command *cmd, const struct cli_group *g);
+const char *cli_last_word(const struct cli_command *cmd);
+
 /* cli_help.c, cli_man.c, cli_complete.c: what the table says, for people and shells. */
+void cli_print_group_help(const struct cli_program *p, const struct cli_group *g, FILE *to);
 void cli_print_help(const struct cli_program *p, const struct cli_command *cmd, FILE *to);
 void cli_print_man(const struct cli_program *p, FILE *to);
 int cli_print_completion(const struct cli_program *p, const char *shell, FILE *to);

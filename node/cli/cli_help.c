@@ -63,6 +63,24 @@ static void print_command_help(const struct cli_program *p, const struct cli_com
     print_options(to, "Options of every command", p->options);
 }
 
+static void print_command_row(FILE *to, const struct cli_command *cmd)
+{
+    char left[64];
+    snprintf(left, sizeof left, "%s %s", cmd->name, cmd->args);
+    print_row(to, left, cmd->help);
+}
+
+void cli_print_group_help(const struct cli_program *p, const struct cli_group *g, FILE *to)
+{
+    fprintf(to, "Usage: %s %s COMMAND [ARGUMENT...] [OPTION...]\n\n", p->name, g->name);
+    print_text(to, g->text);
+    fputs("\nCommands:\n", to);
+    for (const struct cli_command *cmd = p->commands; cmd->name != NULL; cmd++)
+        if (cli_in_group(cmd, g))
+            print_command_row(to, cmd);
+    print_options(to, "Options of every command", p->options);
+}
+
 void cli_print_help(const struct cli_program *p, const struct cli_command *cmd, FILE *to)
 {
     if (cmd != NULL) {
@@ -71,11 +89,8 @@ void cli_print_help(const struct cli_program *p, const struct cli_command *cmd, 
     }
     fprintf(to, "Usage: %s COMMAND [ARGUMENT...] [OPTION...]\n\n%s\n\nCommands:\n", p->name,
             p->help);
-    for (cmd = p->commands; cmd->name != NULL; cmd++) {
-        char left[64];
-        snprintf(left, sizeof left, "%s %s", cmd->name, cmd->args);
-        print_row(to, left, cmd->help);
-    }
+    for (cmd = p->commands; cmd->name != NULL; cmd++)
+        print_command_row(to, cmd);
     print_row(to, "help [COMMAND]", "show the help of a command");
     print_row(to, "completion SHELL", "print completions for bash, zsh or fish");
     print_row(to, "man", "print the man page's source");

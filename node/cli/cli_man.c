@@ -62,10 +62,22 @@ static void man_args(FILE *to, const char *args)
     }
 }
 
+/* What the commands of a group share stands before the first of them. */
+static void man_group(const struct cli_program *p, const struct cli_command *cmd, FILE *to)
+{
+    for (const struct cli_group *g = p->groups; g != NULL && g->name != NULL; g++) {
+        if (!cli_in_group(cmd, g) || (cmd > p->commands && cli_in_group(cmd - 1, g)))
+            continue;
+        fprintf(to, ".It Cm %s\n", g->name);
+        man_text(to, g->text);
+    }
+}
+
 static void man_commands(const struct cli_program *p, FILE *to)
 {
     fputs(".Sh COMMANDS\n.Bl -tag -width Ds\n", to);
     for (const struct cli_command *cmd = p->commands; cmd->name != NULL; cmd++) {
+        man_group(p, cmd, to);
         fprintf(to, ".It Cm %s", cmd->name);
         man_args(to, cmd->args);
         fputc('\n', to);

@@ -35,6 +35,46 @@ static const struct cli_option top_options[] = {
     { NULL, 0, NULL, NULL, NULL },
 };
 
+#define DIRECT_OPTION                                                                              \
+    {                                                                                              \
+        "direct", 0, NULL, NULL, "ask in the open on an unlisted node: whom it asks sees it"       \
+    }
+
+static const struct cli_option dht_get_options[] = {
+    { "content", 0, "HEX", NULL, "a provider record's place, by the hash of the content" },
+    { "raw", 0, "FILE", NULL, "write the records' bytes to FILE (- for standard output)" },
+    { "fresh", 0, NULL, NULL, "ask the network even if the answer is remembered" },
+    DIRECT_OPTION,
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option dht_put_options[] = {
+    { "once", 0, NULL, NULL, "don't publish it again at half of its life" },
+    DIRECT_OPTION,
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option dht_find_options[] = {
+    DIRECT_OPTION,
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option dht_announce_options[] = {
+    { "size", 0, "N", NULL, "the content's size in bytes" },
+    { "address", 0, "HEX", NULL, "the address key of the hidden endpoint that has it" },
+    DIRECT_OPTION,
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_group groups[] = {
+    { "dht", "records in the distributed hash table",
+      "The DHT keeps signed records at the nodes whose ids are nearest to their keys. A node that "
+      "is "
+      "not listed shows its address to each node it asks, so that its lookups need --direct until "
+      "onion paths carry them. Keys are 64 hex digits." },
+    { NULL, NULL, NULL },
+};
+
 static const struct cli_command commands[] = {
     { "status", "", 0, 0, "how this node is doing",
       "Shows the state of the node, its network, links, addresses, clock and roles.", NULL, NULL,
@@ -56,7 +96,7 @@ static const struct cli_command commands[] = {
       "Shows this node's own signed record, or the one of NODE (a whole id) if it is known.",
       "node", NULL, cyx_record },
     { "doctor", "", 0, 0, "what works, what doesn't, what to do",
-      "Checks configuration, clock, sockets, NAT, bootstrap, reachability, disk, sandbox and "
+      "Checks configuration, clock, sockets, NAT, bootstrap, reachability, DHT, disk, sandbox and "
       "roles, "
       "and says for each what was found and what to do about it. Fails when a stage failed.",
       NULL, NULL, cyx_doctor },
@@ -70,6 +110,32 @@ static const struct cli_command commands[] = {
       "Draws rates and links anew every second; q ends it. With --json it prints one object a "
       "second.",
       NULL, top_options, cyx_top },
+    { "dht get", "TYPE [KEY]", 1, 2, "find records",
+      "Looks for records of TYPE (node, descriptor, provider, offer) at KEY and shows them with "
+      "how "
+      "the lookup went. Every record shown is proven. A provider record is found by --content as "
+      "well. Fails when nobody has one.",
+      "words:node descriptor provider offer", dht_get_options, cyx_dht_get },
+    { "dht put", "FILE", 1, 1, "publish a signed record",
+      "Publishes the signed record in FILE (- for standard input) at its places, and again at half "
+      "of its life until it expires. Says at how many stores it stands; fails when too few took "
+      "it.",
+      "file", dht_put_options, cyx_dht_put },
+    { "dht find", "KEY", 1, 1, "the nodes nearest to a key",
+      "Shows the nodes nearest to KEY that answered, nearest first, and how many leading bits each "
+      "shares with it.",
+      NULL, dht_find_options, cyx_dht_find },
+    { "dht announce", "CONTENT", 1, 1, "say that a hidden endpoint has content",
+      "Publishes a provider record for the content with the hash CONTENT, signed by this node's "
+      "pseudonym, which is made on first use (its proof of work takes some seconds). It holds for "
+      "a "
+      "day: announce again before that.",
+      NULL, dht_announce_options, cyx_dht_announce },
+    { "dht stats", "", 0, 0, "what this node's part of the DHT holds",
+      "Shows the routing table, the store, the roster, lookups under way, and about how many "
+      "listed "
+      "nodes the network has.",
+      NULL, NULL, cyx_dht_stats },
     { "metrics", "", 0, 0, "all counters, as Prometheus text",
       "Prints what the metrics port would serve.", NULL, NULL, cyx_metrics },
     { "time-accept", "", 0, 0, "accept a step of network time of more than a day",
@@ -94,6 +160,7 @@ static const struct cli_program program = {
         "command has --json, whose members are described in docs/control.md.",
     .options = common,
     .commands = commands,
+    .groups = groups,
     .footer =
         "ENVIRONMENT\nCYX_CONTROL names the control socket when --control does not.\n"
         "NO_COLOR, when it is not empty, turns colour off.\n\n"

@@ -59,6 +59,20 @@ static void show_addresses(const msgpack_object *r)
     cyx_line("socket", line);
 }
 
+static void show_dht(const msgpack_object *d)
+{
+    char line[CYX_CELL], used[SHOW_TEXT];
+    if (d == NULL || d->type != MSGPACK_OBJECT_MAP)
+        return;
+    snprintf(line, sizeof line,
+             "%s, %" PRIu64 " contacts, roster of %" PRIu64 ", %" PRIu64
+             " records of others (%s), %" PRIu64 " published",
+             show_bool(d, "ready") ? "ready" : "joining", show_u64(d, "contacts"),
+             show_u64(d, "roster"), show_u64(d, "stored"),
+             show_bytes((double)show_u64(d, "stored_bytes"), used), show_u64(d, "own"));
+    cyx_line("dht", line);
+}
+
 static int show_status(const struct cli *c, const msgpack_object *r)
 {
     char a[CYX_CELL], b[CYX_CELL], line[3 * CYX_CELL], up[SHOW_TEXT], mem[SHOW_TEXT];
@@ -78,6 +92,7 @@ static int show_status(const struct cli *c, const msgpack_object *r)
     show_links(r);
     show_addresses(r);
     show_clock(r);
+    show_dht(mp_get(r, "dht"));
     show_roles(mp_get(r, "roles"));
     cyx_line("data folder", show_str(r, "data_dir", a, sizeof a));
     return CLI_OK;

@@ -39,6 +39,12 @@ static void draw_head(struct screen *s, const msgpack_object *st, const msgpack_
         show_str(st, "state", state, sizeof state), show_seconds(show_number(st, "uptime"), a),
         show_bytes((double)show_u64(st, "rss"), m));
     put(s, "links %" PRIu64 ", nodes known %" PRIu64, show_u64(st, "links"), show_u64(st, "known"));
+    const msgpack_object *dht = mp_get(st, "dht");
+    if (dht != NULL && dht->type == MSGPACK_OBJECT_MAP)
+        put(s, "dht %s, contacts %" PRIu64 ", records %" PRIu64 " (%s), lookups %" PRIu64,
+            show_bool(dht, "ready") ? "ready" : "joining", show_u64(dht, "contacts"),
+            show_u64(dht, "stored"), show_bytes((double)show_u64(dht, "stored_bytes"), a),
+            show_u64(dht, "lookups"));
     put(s, "in %s/s  out %s/s  packets %.0f/%.0f a second  cells %.0f/s  drops %.0f/s",
         show_bytes(show_number(rates, "rx_bytes"), a),
         show_bytes(show_number(rates, "tx_bytes"), b), show_number(rates, "rx_packets"),

@@ -1,5 +1,6 @@
 /* tests/tsan/workers.c - four nodes of two workers each in one process, linked to each other,
- * exchanging requests and cells on every thread until all have had enough. Under ThreadSanitizer a
+ * exchanging requests and cells on every thread, and questions that pass between workers at both
+ * ends, until all have had enough. Under ThreadSanitizer a
  * race is an error; in every build each worker must have been served, and the end must be clean. */
 #include <dirent.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mp.h"
 #include "base/secret.h"
 #include "base/uv/env_uv.h"
 #include "mesh/pow.h"
@@ -21,6 +23,8 @@ enum {
     N_WORKERS = 2,
     ENOUGH_CELLS = 10000,
     ENOUGH_ANSWERS = 1000,
+    ENOUGH_ASKED = 500,
+    CANCEL_EVERY = 7, /* questions; taken back at the next tick */
     CELLS_A_TICK = 8,
     TICK_MS = 2,
     LIMIT_S = 240, /* far more than it takes: whoever hangs is ended */
@@ -33,6 +37,13 @@ struct side {
     struct mesh *mesh;
     struct env_timer timer;
     unsigned n_cells, n_answers, n_asking;
+    /* worker 0: questions to the other nodes, whoever has their links */
+    unsigned n_asked, n_asked_of[N_NODES], n_to_ask;
+    struct question {
+        struct side *side;
+        struct mesh_ask *ask; /* NULL: not under way */
+        bool is_doomed;
+    } questions[N_NODES];
     bool is_done;
 };
 
@@ -40,6 +51,7 @@ struct node {
     struct workers *workers;
     struct mesh_identity *identity;
     struct mesh_config config;
+    struct mesh_contact contact;
     struct side side[N_WORKERS];
     unsigned n_done, n_gone; /* workers that had enough; that ended their timer */
     pthread_t thread;
@@ -47,6 +59,7 @@ struct node {
 };
 
 static atomic_uint n_nodes_done;
+static struct node nodes[N_NODES];
 
 /* Meets the condition of all nodes' end: everybody goes on serving until the last had enough. */
 static void end_when_all_done(struct node *n);
@@ -72,7 +85,8 @@ static void worker_done(void *arg)
 
 static void look(struct side *s)
 {
-    if (s->is_done || s->n_cells < ENOUGH_CELLS || s->n_answers < ENOUGH_ANSWERS)
+    if (s->is_done || s->n_cells < ENOUGH_CELLS || s->n_answers < ENOUGH_ANSWERS ||
+        (s->number == 0 && s->n_asked < ENOUGH_ASKED))
         return;
     s->is_done = true;
     env_post(workers_env(s->node->workers, 0), worker_done, s->node);
@@ -107,6 +121,56 @@ static void serve(void *arg, struct mesh_request *rq, const msgpack_object *item
                &(struct mesh_items){ .data = (const uint8_t *)"\xc3", .len = 1, .n = 1 });
 }
 
+/* What worker 0 serves for all: says back what it was asked with. */
+static void serve_for_all(void *arg, struct mesh_request *rq, const msgpack_object *items,
+                          unsigned n)
+{
+    uint8_t data[16];
+    uint64_t value = 0;
+    struct mesh_asker from;
+    msgpack_packer pk;
+    struct writer w = writer_on(data, sizeof data);
+    (void)arg;
+    out_of(mesh_request_asker(rq, &from) && n == 1 && mp_u64(&items[0], &value), "a request");
+    mp_packer(&pk, &w);
+    msgpack_pack_uint64(&pk, value);
+    mesh_reply(rq, MESH_RPC_OK, &(struct mesh_items){ data, writer_len(&w), 1 });
+}
+
+static void on_asked(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
+{
+    struct question *q = arg;
+    uint64_t value = 0;
+    q->ask = NULL;
+    if (code == 0 && status == MESH_RPC_OK) {
+        out_of(n == 1 && mp_u64(&items[0], &value) && value == (uint64_t)(q - q->side->questions),
+               "an answer");
+        q->side->n_asked++;
+        q->side->n_asked_of[value]++;
+    }
+    look(q->side);
+}
+
+static void ask_node(struct side *s, unsigned i)
+{
+    struct question *q = &s->questions[i];
+    uint8_t data[] = { (uint8_t)i };
+    const struct mesh_items items = { data, 1, 1 };
+    if (&nodes[i] == s->node)
+        return;
+    if (q->ask != NULL && q->is_doomed) {
+        mesh_ask_cancel(q->ask);
+        q->ask = NULL;
+    }
+    if (q->ask != NULL)
+        return;
+    q->side = s;
+    q->is_doomed = s->n_to_ask++ % CANCEL_EVERY == 0;
+    if (mesh_ask(s->mesh, &nodes[i].contact, MESH_METHOD_RECORDS, &items, 0, on_asked, q,
+                 &q->ask) != 0)
+        q->ask = NULL;
+}
+
 static bool use_link(void *arg, struct mesh_link *l)
 {
     struct side *s = arg;
@@ -129,6 +193,8 @@ static void on_tick(struct env_timer *t, void *arg)
 {
     struct side *s = arg;
     mesh_links_each(s->mesh, use_link, s);
+    for (unsigned i = 0; s->number == 0 && i < N_NODES; i++)
+        ask_node(s, i);
     env_timer_in(mesh_env(s->mesh), t, ENV_MS(TICK_MS));
 }
 
@@ -140,6 +206,10 @@ static void begin(void *arg)
     s->mesh = workers_mesh(s->node->workers, s->number);
     mesh_set_paths(s->mesh, &paths, s);
     out_of(mesh_serve(s->mesh, MESH_METHOD_CALL, serve, s) == 0, "mesh_serve");
+    if (s->number == 0) {
+        out_of(mesh_serve(s->mesh, MESH_METHOD_RECORDS, serve_for_all, s) == 0, "mesh_serve");
+        workers_hand_requests(s->node->workers, MESH_METHOD_RECORDS);
+    }
     env_timer_init(&s->timer, on_tick, s);
     env_timer_in(mesh_env(s->mesh), &s->timer, 0);
 }
@@ -163,10 +233,13 @@ static void end_side(void *arg)
 {
     struct side *s = arg;
     env_timer_stop(mesh_env(s->mesh), &s->timer);
+    for (unsigned i = 0; i < N_NODES; i++) {
+        if (s->questions[i].ask != NULL)
+            mesh_ask_cancel(s->questions[i].ask);
+        out_of(s->number > 0 || &nodes[i] == s->node || s->n_asked_of[i] > 0, "asking every node");
+    }
     env_post(workers_env(s->node->workers, 0), side_ended, s->node);
 }
-
-static struct node nodes[N_NODES];
 
 static void end_node(void *arg)
 {
@@ -245,7 +318,7 @@ int main(void)
 {
     struct mesh_contact first;
     struct cyx_err err = { 0 };
-    unsigned n_cells = 0, n_answers = 0;
+    unsigned n_cells = 0, n_answers = 0, n_asked = 0;
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     struct log *log =
         log_create(&(struct log_options){ .level = LOG_LEVEL_DEBUG, .fd = null, .ring_lines = 64 });
@@ -253,8 +326,9 @@ int main(void)
     alarm(LIMIT_S);
     for (unsigned i = 0; i < N_NODES; i++) {
         open_node(&nodes[i], i, log, i > 0 ? &first : NULL);
+        mesh_own_contact(workers_mesh(nodes[i].workers, 0), &nodes[i].contact);
         if (i == 0)
-            mesh_own_contact(workers_mesh(nodes[0].workers, 0), &first);
+            first = nodes[0].contact;
     }
     for (unsigned i = 0; i < N_NODES; i++)
         out_of(pthread_create(&nodes[i].thread, NULL, run, &nodes[i]) == 0, "pthread_create");
@@ -267,11 +341,12 @@ int main(void)
         for (unsigned k = 0; k < N_WORKERS; k++) {
             n_cells += nodes[i].side[k].n_cells;
             n_answers += nodes[i].side[k].n_answers;
+            n_asked += nodes[i].side[k].n_asked;
         }
     }
     log_destroy(log);
     close(null);
-    printf("%d nodes of %d workers: %u cells, %u answers\n", N_NODES, N_WORKERS, n_cells,
-           n_answers);
+    printf("%d nodes of %d workers: %u cells, %u answers, %u questions\n", N_NODES, N_WORKERS,
+           n_cells, n_answers, n_asked);
     return 0;
 }

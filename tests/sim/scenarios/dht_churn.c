@@ -145,7 +145,7 @@ static void run(struct sim_run *r)
 
 static const struct sim_param params[] = {
     { "nodes", 200, 10, 100000, "nodes at any time" },
-    { "minutes", 10, 1, 100000, "virtual time under churn" },
+    { "minutes", 6, 1, 100000, "virtual time under churn" },
     { "half-life", 30, 1, 100000, "minutes after which half of the nodes are others" },
     { "records", 100, 1, 100000, "records published (at most one for each node)" },
     { "lookups", 1000, 10, 1000000, "lookups under churn, and again after the departure" },

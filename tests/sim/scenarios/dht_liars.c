@@ -9,11 +9,12 @@ enum {
     PUBLISH_S = 10,
     WAIT_S = 15,         /* a publication or lookup ends within this */
     TURN_S = 2,          /* all liars lie by then */
-    FLOOD_S = 40,        /* junk comes in for so long before it counts */
+    FLOOD_S = 30,        /* junk comes in for so long before it counts */
     LOOK_S = 20,         /* lookups are spread over this */
-    LOOKUPS_EACH = 5,    /* no more than so many for a node: small runs stay short */
+    LOOKUPS_EACH = 3,    /* no more than so many for a node: small runs stay short */
     FLOOD_STORE = 32768, /* bytes of a store that is to be flooded */
-    PERCENT_MAX = 20,    /* liars that must not hurt */
+    SMALL = 100, /* with fewer nodes than this each city has half of them: there are fourteen */
+    PERCENT_MAX = 20, /* liars that must not hurt */
 };
 
 struct outcome {
@@ -78,6 +79,7 @@ static void once(struct sim_run *r, struct cards *cards, enum liar_kind kind, bo
 {
     struct city_options o = city_options_of(r, cards);
     *out = (struct outcome){ .fullest_percent = 0 };
+    o.nodes = o.nodes < SMALL ? o.nodes / 2 : o.nodes;
     o.liars = (uint32_t)(o.nodes * run_arg(r, "liars") / 100);
     o.is_plain = is_plain;
     o.store_bytes = floods(kind) ? FLOOD_STORE : 0;
@@ -137,9 +139,9 @@ static void run(struct sim_run *r)
 }
 
 static const struct sim_param params[] = {
-    { "nodes", 200, 20, 50000, "nodes of each city" },
+    { "nodes", 200, 20, 50000, "nodes of each city (half of it when fewer than 100)" },
     { "liars", 20, 0, 90, "percent of the nodes that lie" },
-    { "sybils", 200, 1, 10000, "Sybils around a key (at most as many as nodes)" },
+    { "sybils", 200, 1, 10000, "Sybils around a key (fewer among less than 100 nodes)" },
     { "prefixes", 10, 1, 10000, "/24s they live in" },
     { "grind", 50, 1, 1000, "ids tried for each of them" },
     { "records", 50, 1, 10000, "records published (at most one for each node)" },

@@ -8,14 +8,15 @@
 #include "tests/sim/scenarios/shelf.h"
 
 enum {
-    NEAREST = 16,    /* stores of a record */
-    COME_S = 20,     /* Sybils join within it, */
-    SETTLE_S = 60,   /* ... and get into honest tables for so long */
-    TURN_S = 2,      /* they lie by then */
-    PUT_S = 20,      /* a publication ends within this */
-    LOOK_S = 30,     /* lookups are spread over this */
-    WAIT_S = 20,     /* ... and end within this */
-    LOOKUPS_MAX = 5, /* for each node */
+    NEAREST = 16,     /* stores of a record */
+    COME_S = 20,      /* Sybils join within it, */
+    SETTLE_S = 60,    /* ... and get into honest tables for so long */
+    TURN_S = 2,       /* they lie by then */
+    PUT_S = 20,       /* a publication ends within this */
+    LOOK_S = 30,      /* lookups are spread over this */
+    WAIT_S = 20,      /* ... and end within this */
+    LOOKUPS_EACH = 3, /* no more than so many for a node, */
+    SMALL = 100, /* ... and with fewer nodes than this a third as many Sybils, of as many tries */
 };
 
 struct outcome {
@@ -81,11 +82,16 @@ static void survey(const struct city *c, const uint8_t *key, const struct tried 
 
 /* ---- one city ---- */
 
+static uint32_t at_most(uint64_t a, uint64_t b)
+{
+    return (uint32_t)(a < b ? a : b);
+}
+
 static void attack(struct sim_run *r, struct city *c, struct shelf *s, struct gang *g,
                    struct outcome *out)
 {
     uint64_t stored;
-    uint32_t lookups = (uint32_t)run_arg(r, "lookups");
+    uint32_t lookups = at_most(run_arg(r, "lookups"), LOOKUPS_EACH * c->o.nodes);
     struct city_node *by = city_draw(c);
     gang_turn(g, LIAR_WITHHOLD);
     city_pass(c, r, sim_now(c->w) + SIM_S(TURN_S));
@@ -93,8 +99,6 @@ static void attack(struct sim_run *r, struct city *c, struct shelf *s, struct ga
         shelf_publish(s, 0, by, SHELF_ONCE);
     city_pass(c, r, sim_now(c->w) + SIM_S(PUT_S));
     city_held(c, MESH_RECORD_PROVIDER, &stored, &out->holders);
-    if (lookups > LOOKUPS_MAX * c->o.nodes)
-        lookups = LOOKUPS_MAX * c->o.nodes;
     uint64_t from = sim_now(c->w);
     shelf_look_often(s, lookups, from, from + SIM_S(LOOK_S), &out->looks, NULL);
     city_pass(c, r, from + SIM_S(LOOK_S + WAIT_S));
@@ -103,15 +107,15 @@ static void attack(struct sim_run *r, struct city *c, struct shelf *s, struct ga
 static void once(struct sim_run *r, struct cards *cards, bool is_plain, struct outcome *out)
 {
     struct city_options o = city_options_of(r, cards);
-    *out = (struct outcome){ .sybils = (uint32_t)run_arg(r, "sybils") };
-    if (out->sybils > o.nodes)
-        out->sybils = o.nodes; /* small runs stay small */
+    uint32_t most = o.nodes < SMALL ? o.nodes / 3 : UINT32_MAX;
+    uint32_t tries = at_most(run_arg(r, "grind"), most);
+    *out = (struct outcome){ .sybils = at_most(run_arg(r, "sybils"), most) };
     o.nodes_max = o.nodes + out->sybils;
     o.is_plain = is_plain;
     struct city *c = city_create(&o);
     struct shelf *s = shelf_create(c, 1);
     const uint8_t *key = s->records[0].place;
-    struct tried *t = grind(cards, key, out->sybils * (uint32_t)run_arg(r, "grind"));
+    struct tried *t = grind(cards, key, out->sybils * tries);
     city_settle(c, r);
     bring_sybils(c, t, out->sybils, (uint32_t)run_arg(r, "prefixes"));
     city_pass(c, r, sim_now(c->w) + SIM_S(COME_S + SETTLE_S));

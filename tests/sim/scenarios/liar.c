@@ -13,6 +13,7 @@ enum {
     FAKES_MAX = 256,    /* ids nobody lives under */
     FAKES_TURN = 4,     /* an endless answer begins so many fakes further than the last one */
     FLOOD_MS = 500,     /* one junk record each */
+    FLOOD_RECORDS = 50, /* of one liar */
     FLOOD_COPIES = 16,  /* ... sent to so many nodes nearest to its place */
     FLOOD_TRIES = 4096, /* hashes for a place near the victim's */
     ANSWER_ROOM = (ANSWER_NODES + 1) * (MESH_NODE_RECORD_MAX + 8),
@@ -287,7 +288,8 @@ static void flood_timer(struct env_timer *t, void *arg)
 {
     struct liar *l = arg;
     flood(l);
-    env_timer_in(sim_node_env(l->me->node), t, ENV_MS(FLOOD_MS));
+    if (l->n_junk < FLOOD_RECORDS)
+        env_timer_in(sim_node_env(l->me->node), t, ENV_MS(FLOOD_MS));
 }
 
 /* ---- the gang ---- */

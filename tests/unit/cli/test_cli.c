@@ -46,7 +46,14 @@ static const struct cli_option take_options[] = {
 
 static const struct cli_command commands[] = {
     { "take", "A [B]", 1, 2, "take it", "Takes A. It's done.", "node", take_options, run_take },
+    { "box open", "FILE", 1, 1, "open a box", "Opens it.", "file", take_options, run_take },
+    { "box shut", "", 0, 0, "shut the box", "Shuts it.", "words:one two", NULL, run_take },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL },
+};
+
+static const struct cli_group groups[] = {
+    { "box", "boxes: all", "What can be done with boxes." },
+    { NULL, NULL, NULL },
 };
 
 static const struct cli_program program = {
@@ -55,6 +62,7 @@ static const struct cli_program program = {
     .text = "A text.\nAnother paragraph.",
     .options = common,
     .commands = commands,
+    .groups = groups,
     .footer = "EXIT STATUS\nnone\n\nFILES\nmany",
 };
 
@@ -119,10 +127,47 @@ Test(cli, refuses_wrong_lines_without_running_the_command, .init = cr_redirect_s
         "completion tcsh",
         "help nope",
         "--file x take a",
+        "box",
+        "box nope",
+        "box open",
+        "box shut a",
+        "box take a",
+        "open a",
+        "help box nope",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect_eq(run(wrong[i]), CLI_USAGE, "prog %s", wrong[i]);
         cr_expect_eq(seen.calls, 0, "prog %s", wrong[i]);
+    }
+}
+
+Test(cli, a_command_of_a_group_has_two_words_and_options_around_both, .init = cr_redirect_stderr)
+{
+    cr_assert_eq(run("-j box --json open --loud one -n 7"), CLI_FAILED);
+    cr_expect_eq(seen.n_args, 1u);
+    cr_expect_str_eq(seen.args[0], "one");
+    cr_expect(seen.json && seen.loud);
+    cr_expect_eq(seen.number, 7);
+    cr_assert_eq(run("box shut"), CLI_FAILED);
+    cr_expect_eq(seen.calls, 1);
+    cr_expect_eq(seen.n_args, 0u);
+}
+
+static void redirect_both(void)
+{
+    cr_redirect_stdout();
+    cr_redirect_stderr();
+}
+
+Test(cli, help_knows_groups_and_what_is_in_them, .init = redirect_both)
+{
+    static const char *const lines[] = { "help box",        "box --help",
+                                         "--help box",      "help box open",
+                                         "box open --help", "box --help shut",
+                                         "help take",       "help" };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        cr_expect_eq(run(lines[i]), CLI_OK, "prog %s", lines[i]);
+        cr_expect_eq(seen.calls, 0, "prog %s", lines[i]);
     }
 }
 
@@ -149,6 +194,16 @@ static char *printed(void (*print)(FILE *to))
     print(f);
     fclose(f);
     return text;
+}
+
+static void print_group_help(FILE *to)
+{
+    cli_print_group_help(&program, &groups[0], to);
+}
+
+static void print_whole_help(FILE *to)
+{
+    cli_print_help(&program, NULL, to);
 }
 
 static void print_help(FILE *to)
@@ -186,6 +241,22 @@ Test(cli, every_text_names_every_option)
         cr_expect_not_null(strstr(text, "json"), "printer %zu", i);
         free(text);
     }
+}
+
+Test(cli, every_text_names_groups_and_their_commands)
+{
+    void (*const printers[])(FILE *) = { print_group_help, print_whole_help, print_man,
+                                         print_zsh,        print_fish,       print_bash };
+    for (size_t i = 0; i < sizeof printers / sizeof *printers; i++) {
+        char *text = printed(printers[i]);
+        cr_expect_not_null(strstr(text, "box"), "printer %zu", i);
+        cr_expect_not_null(strstr(text, "open"), "printer %zu", i);
+        cr_expect_not_null(strstr(text, "shut"), "printer %zu", i);
+        free(text);
+    }
+    char *text = printed(print_group_help);
+    cr_expect_null(strstr(text, "take"));
+    free(text);
 }
 
 Test(cli, completions_escape_what_the_shell_would_read)
@@ -238,7 +309,13 @@ Test(cli, bash_completes_behind_options_with_values)
                   { "prog take -k t", "two" },
                   { "prog --file somewhere ta", "take" },
                   { "prog -f somewhere take --l", "--loud" },
-                  { "prog --file = somewhere take --l", "--loud" } };
+                  { "prog --file = somewhere take --l", "--loud" },
+                  { "prog bo", "box" },
+                  { "prog box ", "open shut --help" },
+                  { "prog box s", "shut" },
+                  { "prog -j box -j s", "shut" },
+                  { "prog box shut t", "two" },
+                  { "prog box open --lo", "--loud" } };
     char out[256];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *got = offered(cases[i].words, out);

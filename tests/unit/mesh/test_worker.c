@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
+#include "base/mp.h"
 #include "base/secret.h"
 #include "few.h"
 
@@ -15,12 +16,15 @@ struct duo {
 
 struct carried {
     struct few_node *to;
-    enum { DATAGRAM, RECORD, OBSERVED, OWN_RECORD, KEYS, SEQUENCE, WISH } kind;
+    enum { DATAGRAM, RECORD, OBSERVED, OWN_RECORD, KEYS, SEQUENCE, WISH, PARCEL } kind;
     struct env_addr from;
     bool is_admitted;
     uint64_t number;
     struct mesh_sighting sighting;
     struct mesh_identity keys;
+    struct mesh_parcel parcel;
+    struct mesh_contact contact;
+    struct mesh_asker asker;
     size_t len;
     uint8_t data[MESH_PACKET];
 };
@@ -51,12 +55,20 @@ static void arrive(void *arg)
     case WISH:
         mesh_take_wish(m);
         break;
+    case PARCEL:
+        c->parcel.to = &c->contact;
+        c->parcel.from = &c->asker;
+        c->parcel.data = c->data;
+        mesh_take_parcel(m, &c->parcel);
+        break;
     }
     free(c);
 }
 
 static void carry(struct few_node *to, struct carried *head, const uint8_t *data, size_t len)
 {
+    if (to->mesh == NULL)
+        return; /* it crashed: nobody is there to free it */
     struct carried *c = malloc(sizeof *c);
     cr_assert_not_null(c);
     cr_assert_leq(len, sizeof c->data);
@@ -129,9 +141,27 @@ static void say_wish(void *arg)
     carry(other(arg), &c, NULL, 0);
 }
 
+static bool is_full; /* no room for questions and requests */
+
+static bool say_parcel(void *arg, unsigned to, const struct mesh_parcel *p)
+{
+    struct carried c = { .kind = PARCEL, .parcel = *p };
+    cr_expect_eq(to, other(arg)->number);
+    if (is_full) {
+        cr_expect(p->kind == MESH_PARCEL_ASK || p->kind == MESH_PARCEL_REQUEST);
+        return false;
+    }
+    if (p->to != NULL)
+        c.contact = *p->to;
+    if (p->from != NULL)
+        c.asker = *p->from;
+    carry(other(arg), &c, p->data, p->len);
+    return true;
+}
+
 static const struct mesh_siblings siblings = { say_datagram, say_record,     say_contact,
                                                say_observed, say_own_record, say_keys,
-                                               say_sequence, say_wish };
+                                               say_sequence, say_wish,       say_parcel };
 
 static struct few_node *add_worker(struct duo *d, unsigned number)
 {
@@ -377,4 +407,229 @@ Test(mesh_worker, one_without_links_gets_peers_that_the_other_asks_for)
     cr_assert_not_null(l);
     cr_expect_eq(l->state, MESH_LINK_UP);
     few_fini(&d.f);
+}
+
+/* ---- questions and requests ------------------------------------------------------------------ */
+
+struct answer {
+    struct duo *d;
+    unsigned calls, status, n;
+    int code;
+    uint64_t value;
+    struct mesh_ask *ask;
+    struct mesh_request *held;
+    struct mesh_asker asker;
+    bool is_holding;
+};
+
+static void note_answer(void *arg, int code, unsigned status, const msgpack_object *items,
+                        unsigned n)
+{
+    struct answer *a = arg;
+    a->calls++;
+    a->code = code;
+    a->status = status;
+    a->n = n;
+    if (n == 1)
+        (void)mp_u64(&items[0], &a->value);
+}
+
+/* Twice what was asked with, or later. */
+static void serve_double(void *arg, struct mesh_request *rq, const msgpack_object *items,
+                         unsigned n)
+{
+    struct answer *a = arg;
+    uint8_t buf[16];
+    uint64_t value = 0;
+    msgpack_packer pk;
+    struct writer w = writer_on(buf, sizeof buf);
+    cr_expect(mesh_request_asker(rq, &a->asker));
+    cr_assert(n == 1 && mp_u64(&items[0], &value));
+    if (a->is_holding) {
+        a->held = rq;
+        return;
+    }
+    mp_packer(&pk, &w);
+    msgpack_pack_uint64(&pk, 2 * value);
+    mesh_reply(rq, MESH_RPC_OK, &(struct mesh_items){ buf, writer_len(&w), 1 });
+}
+
+static const struct mesh_items twenty_one = { (const uint8_t *)"\x15", 1, 1 };
+
+static void ask_peer(void *arg)
+{
+    struct answer *a = arg;
+    a->code = mesh_ask(a->d->worker[0]->mesh, &a->d->peer->contact, MESH_METHOD_CALL, &twenty_one,
+                       3000, note_answer, a, &a->ask);
+}
+
+/* The handler at `at`, and what it notes. */
+static void serve_at(struct few_node *at, struct answer *a)
+{
+    cr_assert_eq(mesh_serve(at->mesh, MESH_METHOD_CALL, serve_double, a), 0);
+}
+
+Test(mesh_worker, one_asks_the_peer_of_another)
+{
+    struct duo d;
+    duo_init(&d, 20);
+    struct answer a = { .d = &d }, served = { .d = &d };
+    serve_at(d.peer, &served);
+    few_in(d.worker[0], ask_peer, &a);
+    cr_expect_eq(a.code, 0);
+    few_run_ms(&d.f, 1000);
+    cr_expect_eq(a.calls, 1u);
+    cr_expect_eq(a.code, 0);
+    cr_expect_eq(a.status, MESH_RPC_OK);
+    cr_expect_eq(a.value, 42u);
+    cr_expect_eq(few_link(d.worker[1], d.peer)->state, MESH_LINK_UP, "by its own worker's link");
+    cr_expect_null(few_link(d.worker[0], d.peer));
+    cr_expect_eq(map_len(d.worker[0]->mesh->asks_out) + map_len(d.worker[1]->mesh->asks_in), 0u);
+    few_fini(&d.f);
+}
+
+Test(mesh_worker, an_answer_that_nobody_gives_is_a_timeout_there_and_here)
+{
+    struct duo d;
+    duo_init(&d, 21);
+    struct answer a = { .d = &d }, served = { .d = &d, .is_holding = true };
+    serve_at(d.peer, &served);
+    few_in(d.worker[0], ask_peer, &a);
+    few_run_ms(&d.f, 4000);
+    cr_expect_eq(a.calls, 1u);
+    cr_expect_eq(a.code, CYX_ETIMEDOUT);
+    mesh_reply(served.held, MESH_RPC_OK, NULL);
+    few_fini(&d.f);
+}
+
+static void cancel(void *arg)
+{
+    mesh_ask_cancel(((struct answer *)arg)->ask);
+}
+
+Test(mesh_worker, a_question_taken_back_is_never_answered)
+{
+    for (uint64_t ms = 0; ms < 60; ms += 5) { /* on the way there, over there, on the way back */
+        struct duo d;
+        duo_init(&d, 22);
+        struct answer a = { .d = &d }, served = { .d = &d };
+        serve_at(d.peer, &served);
+        few_in(d.worker[0], ask_peer, &a);
+        few_run_ms(&d.f, ms);
+        unsigned before = a.calls;
+        if (before == 0)
+            few_in(d.worker[0], cancel, &a);
+        few_run_ms(&d.f, 1000);
+        cr_expect_eq(a.calls, before, "after %llu ms", (unsigned long long)ms);
+        cr_expect_eq(map_len(d.worker[1]->mesh->asks_in), 0u);
+        few_fini(&d.f);
+    }
+}
+
+Test(mesh_worker, a_question_that_finds_no_room_is_refused_at_once)
+{
+    struct duo d;
+    duo_init(&d, 23);
+    struct answer a = { .d = &d };
+    is_full = true;
+    few_in(d.worker[0], ask_peer, &a);
+    is_full = false;
+    cr_expect_eq(a.code, CYX_EFULL);
+    cr_expect_eq(map_len(d.worker[0]->mesh->asks_out), 0u);
+    few_run_ms(&d.f, 100);
+    cr_expect_eq(a.calls, 0u);
+    few_fini(&d.f);
+}
+
+Test(mesh_worker, questions_under_way_end_when_either_worker_stops)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct duo d;
+        duo_init(&d, 24);
+        struct answer a = { .d = &d }, served = { .d = &d, .is_holding = true };
+        serve_at(d.peer, &served);
+        few_in(d.worker[0], ask_peer, &a);
+        few_run_ms(&d.f, 500);
+        few_stop(d.worker[i]);
+        few_run_ms(&d.f, 500);
+        cr_expect_eq(a.calls, 1u, "worker %u", i);
+        cr_expect_eq(a.code, CYX_ECLOSED, "worker %u", i);
+        mesh_reply(served.held, MESH_RPC_OK, NULL);
+        few_fini(&d.f);
+    }
+}
+
+static void ask_node(void *arg)
+{
+    struct answer *a = arg;
+    a->code = mesh_ask(a->d->peer->mesh, &a->d->worker[1]->contact, MESH_METHOD_CALL, &twenty_one,
+                       3000, note_answer, a, &a->ask);
+}
+
+/* Requests of worker 1's peer are worker 0's to serve. */
+static void duo_hand(struct duo *d, uint64_t seed, struct answer *served)
+{
+    duo_init(d, seed);
+    serve_at(d->worker[0], served);
+    mesh_hand_requests(d->worker[1]->mesh, MESH_METHOD_CALL);
+}
+
+Test(mesh_worker, the_first_serves_for_all)
+{
+    struct duo d;
+    struct answer a = { .d = &d }, served = { .d = &d };
+    duo_hand(&d, 25, &served);
+    few_in(d.peer, ask_node, &a);
+    few_run_ms(&d.f, 1000);
+    cr_expect_eq(a.calls, 1u);
+    cr_expect_eq(a.status, MESH_RPC_OK);
+    cr_expect_eq(a.value, 42u);
+    cr_expect_arr_eq(served.asker.key, d.peer->identity->link.pub, 32);
+    cr_expect(env_addr_equal(&served.asker.addr, &d.peer->contact.addr));
+    cr_expect_eq(d.worker[0]->mesh->n_rpc + d.worker[1]->mesh->n_rpc, 0u);
+    few_fini(&d.f);
+}
+
+Test(mesh_worker, a_request_that_finds_no_room_is_answered_busy)
+{
+    struct duo d;
+    struct answer a = { .d = &d }, served = { .d = &d };
+    duo_hand(&d, 26, &served);
+    few_in(d.peer, ask_node, &a);
+    is_full = true;
+    few_run_ms(&d.f, 1000);
+    is_full = false;
+    cr_expect_eq(a.calls, 1u);
+    cr_expect_eq(a.status, MESH_RPC_BUSY);
+    few_fini(&d.f);
+}
+
+Test(mesh_worker, a_method_that_the_first_does_not_serve_is_bad)
+{
+    struct duo d;
+    struct answer a = { .d = &d }, served = { .d = &d };
+    duo_hand(&d, 27, &served);
+    cr_assert_eq(mesh_serve(d.worker[0]->mesh, MESH_METHOD_CALL, NULL, NULL), 0);
+    few_in(d.peer, ask_node, &a);
+    few_run_ms(&d.f, 1000);
+    cr_expect_eq(a.calls, 1u);
+    cr_expect_eq(a.status, MESH_RPC_BAD);
+    few_fini(&d.f);
+}
+
+Test(mesh_worker, a_reply_may_come_when_its_worker_is_gone)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct duo d;
+        struct answer a = { .d = &d }, served = { .d = &d, .is_holding = true };
+        duo_hand(&d, 28, &served);
+        few_in(d.peer, ask_node, &a);
+        few_run_ms(&d.f, 500);
+        cr_assert_not_null(served.held);
+        sim_node_crash(d.worker[i]->sim);
+        mesh_reply(served.held, MESH_RPC_OK, NULL);
+        few_run_ms(&d.f, 4000);
+        cr_expect_eq(a.calls, 1u, "worker %u", i);
+        few_fini(&d.f);
+    }
 }

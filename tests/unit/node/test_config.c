@@ -64,6 +64,10 @@ static const struct {
     { "[mesh]\nlinks = 9000", "8192", 2 },
     { "[mesh]\negress_limit = \"fast\"", "egress_limit", 2 },
     { "[mesh]\nbeacon_port = 0", "from 1 to 65535", 2 },
+    { "[dht]\nstore = \"1023KiB\"", "from 1MiB to 1GiB", 2 },
+    { "[dht]\nstore = \"1025MiB\"", "from 1MiB to 1GiB", 2 },
+    { "[dht]\nroster = 65537", "from 0 to 65536", 2 },
+    { "[dht]\nroster = -1", "from 0 to 65536", 2 },
     { "[control]\nsocket = \"x.sock\"", "absolute", 2 },
     { "[control]\ngroup = \"no-such-group-here\"", "groupadd", 2 },
     { "[metrics]\nlisten = \"0.0.0.0:9410\"", "loopback", 2 },
@@ -110,6 +114,9 @@ Test(config, empty_file_makes_a_pure_user_on_all_addresses)
     cr_expect_eq(c.workers, 1u);
     cr_expect_str_eq(c.socket, "/tmp/x/control.sock");
     cr_expect_eq(c.sandbox, NODE_SANDBOX_AUTO);
+    cr_expect_not(c.dht.is_serving);
+    cr_expect_eq(c.dht.store_bytes, (size_t)DHT_STORE_BYTES);
+    cr_expect_eq(c.dht.roster_max, 8192u);
     node_config_fini(&c);
 }
 
@@ -124,6 +131,7 @@ Test(config, takes_every_setting_over)
               "capacity = 5000\negress_limit = \"1MiB\"\nlinks = 3\n"
               "family = \"000102030405060708090a0b0c0d0e0f\"\nrotate_link_key = false\n"
               "gcm = false\nbeacon = true\nbeacon_port = 6\n"
+              "[dht]\nstore = \"2MiB\"\nroster = 0\n"
               "[control]\nsocket = \"/tmp/s\"\n[metrics]\nlisten = \"[::1]:7\"\n"
               "[log]\nlevel = \"warn\"\nformat = \"json\"\n[sandbox]\nenable = \"required\"\n",
               &seen);
@@ -137,6 +145,9 @@ Test(config, takes_every_setting_over)
     cr_expect_eq(c.mesh.family[15], 15);
     cr_expect_eq(c.mesh.beacon_port, 6);
     cr_expect_eq(c.metrics_at.port, 7);
+    cr_expect(c.dht.is_serving);
+    cr_expect_eq(c.dht.store_bytes, (size_t)2 << 20);
+    cr_expect_eq(c.dht.roster_max, SIZE_MAX, "none is kept");
     cr_expect_eq(c.log_level, LOG_LEVEL_WARN);
     cr_expect(c.is_log_format_set && c.log_format == LOG_FORMAT_JSON);
     cr_expect_eq(c.sandbox, NODE_SANDBOX_REQUIRED);

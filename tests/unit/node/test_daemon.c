@@ -56,6 +56,12 @@ static void teardown(void)
                                         "data/lock",
                                         "data/peers.mdb",
                                         "data/peers.mdb-lock",
+                                        "data/dht.mdb",
+                                        "data/dht.mdb-lock",
+                                        "data/published.mdb",
+                                        "data/published.mdb-lock",
+                                        "data/roster.mdb",
+                                        "data/roster.mdb-lock",
                                         "data/control.sock",
                                         "data",
                                         "f.toml",
@@ -228,9 +234,9 @@ Test(daemon, keeps_its_identity_over_a_restart_and_a_kill)
 
 Test(daemon, answers_every_method_without_parameters)
 {
-    static const char *const methods[] = { "version", "status",  "peers",      "id",
-                                           "record",  "doctor",  "log",        "metrics",
-                                           "top",     "methods", "time-accept" };
+    static const char *const methods[] = { "version", "status",  "peers",       "id",
+                                           "record",  "doctor",  "log",         "metrics",
+                                           "top",     "methods", "time-accept", "dht-stats" };
     pid_t pid = start(NULL);
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         cleanup_mp struct mp_doc doc = { .has_zone = false };

@@ -244,10 +244,20 @@ static void check_threads(const struct daemon *d, unsigned workers)
 
 static void remove_all(const struct daemon *d)
 {
-    static const char *const left[] = {
-        "data/identity.key", "data/lock", "data/peers.mdb", "data/peers.mdb-lock",
-        "data/control.sock", "data",      "f.toml",         "log"
-    };
+    static const char *const left[] = { "data/identity.key",
+                                        "data/lock",
+                                        "data/peers.mdb",
+                                        "data/peers.mdb-lock",
+                                        "data/dht.mdb",
+                                        "data/dht.mdb-lock",
+                                        "data/published.mdb",
+                                        "data/published.mdb-lock",
+                                        "data/roster.mdb",
+                                        "data/roster.mdb-lock",
+                                        "data/control.sock",
+                                        "data",
+                                        "f.toml",
+                                        "log" };
     char path[160];
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", d->dir, left[i]);
