@@ -105,5 +105,6 @@ void city_check(const struct city *c, struct sim_run *r);
 
 /* log_16(n), in thousandths. */
 uint64_t city_log16_milli(uint64_t n);
-/* Bytes that this process holds; a figure, nothing decides on it. */
-uint64_t city_resident_bytes(void);
+/* Bytes allocated now, what the simulator remembers for all nodes (memo.c) included as soon as this
+ * was called once. A figure: nothing decides on it; under AddressSanitizer it is 0. */
+uint64_t city_allocated_bytes(void);

@@ -30,7 +30,7 @@ static void note_join(const struct city *c, uint64_t before, struct outcome *out
 {
     struct city_counters n = city_totals(c);
     struct sim_stats st;
-    uint64_t now = city_resident_bytes();
+    uint64_t now = city_allocated_bytes();
     uint32_t up;
     sim_stats(c->w, &st);
     city_count(c, &out->ready, &up);
@@ -54,7 +54,7 @@ static void once(struct sim_run *r, struct cards *cards, uint32_t nodes, struct 
     *out = (struct outcome){ .nodes = nodes };
     o.nodes = nodes;
     (void)cards_get(cards, CARD_NODE, nodes); /* not a node's memory */
-    uint64_t before = city_resident_bytes();
+    uint64_t before = city_allocated_bytes();
     struct city *c = city_create(&o);
     city_settle(c, r);
     note_join(c, before, out);
