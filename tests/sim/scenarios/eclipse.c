@@ -16,7 +16,7 @@ enum {
     LOOK_S = 30,      /* lookups are spread over this */
     WAIT_S = 20,      /* ... and end within this */
     LOOKUPS_EACH = 3, /* no more than so many for a node, */
-    SMALL = 100, /* ... and with fewer nodes than this a third as many Sybils, of as many tries */
+    SMALL = 100,      /* ... and with fewer nodes than this a quarter as many Sybils and tries */
 };
 
 struct outcome {
@@ -107,7 +107,7 @@ static void attack(struct sim_run *r, struct city *c, struct shelf *s, struct ga
 static void once(struct sim_run *r, struct cards *cards, bool is_plain, struct outcome *out)
 {
     struct city_options o = city_options_of(r, cards);
-    uint32_t most = o.nodes < SMALL ? o.nodes / 3 : UINT32_MAX;
+    uint32_t most = o.nodes < SMALL ? o.nodes / 4 : UINT32_MAX;
     uint32_t tries = at_most(run_arg(r, "grind"), most);
     *out = (struct outcome){ .sybils = at_most(run_arg(r, "sybils"), most) };
     o.nodes_max = o.nodes + out->sybils;

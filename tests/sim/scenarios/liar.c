@@ -335,7 +335,7 @@ static void make_fake(struct gang *g, uint32_t number, uint64_t now)
 
 static void make_fakes(struct gang *g, uint64_t now)
 {
-    g->n_fakes = 4 * g->city->n_nodes < FAKES_MAX ? 4 * g->city->n_nodes : FAKES_MAX;
+    g->n_fakes = 2 * g->city->n_nodes < FAKES_MAX ? 2 * g->city->n_nodes : FAKES_MAX;
     g->fakes = calloc(g->n_fakes, sizeof *g->fakes);
     if (g->fakes == NULL)
         abort();
@@ -365,7 +365,7 @@ static void recruit(struct gang *g, struct city_node *me)
         return;
     memcpy(t->id, me->card.id, sizeof t->id);
     *l = (struct liar){ .gang = g, .me = me };
-    l->pseudonym = cards_get(g->city->o.cards, CARD_FAKE, FAKES_MAX + g->n_liars);
+    l->pseudonym = cards_get(g->city->o.cards, CARD_PSEUDONYM, g->shelf->n_records + g->n_liars);
     g->n_liars++;
 }
 
