@@ -152,6 +152,7 @@ int mesh_start(struct mesh *m, struct cyx_err *err)
                                            m->config.n_workers, &m->remembered, err);
     if (code != 0)
         return code;
+    mesh_remembered_limit(m->remembered, m->config.remembered_max);
     nettime_init(&m->time, mesh_remembered_number(m->remembered, "t"), env_wall_ms(m->env),
                  mesh__now(m));
     code = mesh_udp_open(m->env, &m->config.listen, m->config.worker, m->config.n_workers, &events,

@@ -65,6 +65,7 @@ struct mesh_config {
     bool beacon;                 /* announce and listen on the LAN (multicast, link-local) */
     uint16_t beacon_port;        /* 0: 4101 */
     size_t kv_bytes;             /* size of the peers' store; 0: 16 MiB */
+    size_t remembered_max;       /* peers remembered; 0: MESH_REMEMBERED, which is the most */
     unsigned worker, n_workers;  /* this thread's place; 0 and 1 for a single loop. Targets and
                                     bounds above are the node's: each worker has its share */
     const struct mesh_siblings *siblings; /* ways to the other workers; NULL for a single loop */

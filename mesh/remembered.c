@@ -58,7 +58,7 @@ static void evict(struct mesh_remembered *r, struct item *it)
 int mesh__item_add(struct mesh_remembered *r, struct item *it)
 {
     struct item *worst = NULL;
-    int code = map_len(r->items) < MESH_REMEMBERED ? 0 : CYX_EFULL;
+    int code = map_len(r->items) < r->max ? 0 : CYX_EFULL;
     if (code != 0)
         map_each(r->items, pick_worst, &worst);
     /* Among equals only one that failed gives way, so that hearsay doesn't replace hearsay. */
@@ -261,6 +261,7 @@ int mesh_remembered_open_shared(struct env *env, size_t kv_bytes, unsigned worke
     list_init(&r->numbers);
     env_timer_init(&r->timer, mesh__remembered_timer, r);
     r->items = map_create(32, MESH_REMEMBERED);
+    r->max = MESH_REMEMBERED;
     int code = r->items != NULL ? env_kv_open(env, "peers", kv_bytes, &r->kv, err)
                                 : cyx_fail(err, CYX_ENOMEM, "no memory for remembered peers");
     if (code == 0)
@@ -282,4 +283,10 @@ void mesh_remembered_close(struct mesh_remembered *r, env_fn done, void *arg)
     r->arg = arg;
     env_timer_stop(r->env, &r->timer);
     mesh__remembered_close_step(r);
+}
+
+void mesh_remembered_limit(struct mesh_remembered *r, size_t max)
+{
+    if (max > 0 && max < MESH_REMEMBERED)
+        r->max = max;
 }

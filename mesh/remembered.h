@@ -29,6 +29,9 @@ CYX_MUST_USE int mesh_remembered_open(struct env *env, size_t kv_bytes,
 CYX_MUST_USE int mesh_remembered_open_shared(struct env *env, size_t kv_bytes, unsigned worker,
                                              unsigned n_workers, struct mesh_remembered **out,
                                              struct cyx_err *err);
+/* Fewer than MESH_REMEMBERED from now on; what is there beyond stays until others need its place.
+ */
+void mesh_remembered_limit(struct mesh_remembered *r, size_t max);
 /* Flushes (once: what the disk refuses then is lost) and closes; `r` is gone for the caller. done
  * from the loop; with NULL it may be called on an environment that is dead. NULL `r`: not allowed.
  */

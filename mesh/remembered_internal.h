@@ -41,6 +41,7 @@ struct mesh_remembered {
     struct env_kv *kv;
     unsigned worker, n_workers;
     struct map *items;
+    size_t max; /* of items */
     struct list dirty, gone, flying;
     struct list numbers;
     struct env_timer timer;

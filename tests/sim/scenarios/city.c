@@ -13,6 +13,7 @@ enum {
     CITY_PORT = 4100,
     OPEN_MS = 1000,      /* contacts have their keys on disk by then */
     COME_MS = 10000,     /* a newcomer takes an empty place within this */
+    REMEMBERED = 32,     /* the same: the DHT has a table of its own */
     LINKS_TARGET = 3,    /* the DHT dials whom it asks; few links beside keep nodes small */
     WINDOW_S = 20,       /* all join within it, */
     JOINS_A_S = 40,      /* ... many at this rate */
@@ -43,6 +44,7 @@ static void fill_config(const struct city_node *me, struct mesh_config *m)
         .bootstrap = c->contacts,
         .n_bootstrap = c->n_contacts,
         .links_target = LINKS_TARGET,
+        .remembered_max = REMEMBERED,
         .no_gcm = true, /* the same bytes on every machine that replays */
     };
 }
