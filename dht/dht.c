@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "dht/dht_internal.h"
+#include "dht/store_internal.h"
+#include "dht/table_internal.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -178,4 +180,25 @@ void dht_contacts_each(struct dht *d, bool (*fn)(void *arg, const struct dht_con
 {
     struct each e = { .fn = fn, .arg = arg };
     dht_table_each(d->table, tell_contact, &e);
+}
+
+/* ---- the check ------------------------------------------------------------------------------- */
+
+static bool has(const struct list *l, size_t n, size_t most)
+{
+    size_t seen = 0;
+    list_each (at, l)
+        seen++;
+    return seen == n && n <= most;
+}
+
+bool dht__check(const struct dht *d)
+{
+    return table__check(d->table) && (d->store == NULL || store__check(d->store)) &&
+           has(&d->finds, d->n_finds, DHT_LOOKUPS) &&
+           has(&d->waiting, d->n_waiting, DHT_LOOKUPS_WAITING + DHT_PLACES_MAX) &&
+           has(&d->sends, d->n_sends, DHT_SENDS) &&
+           has(&d->sends_waiting, d->n_sends_waiting, DHT__SENDS_WAITING) &&
+           has(&d->probes, d->n_probes, DHT_PROBES) && has(&d->own, d->n_own, DHT_OWN_RECORDS) &&
+           dht_cache_len(d->cache) <= DHT_CACHE;
 }

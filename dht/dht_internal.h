@@ -164,3 +164,7 @@ void dht__upkeep_stop(struct dht *d);
 /* A new contact has a place in the table. */
 void dht__upkeep_met(struct dht *d, const struct dht_contact *c);
 void dht__upkeep_lost(struct dht *d, const uint8_t id[static DHT_ID]);
+
+/* Recomputes every count and bound of the DHT, its table and its store; false: they don't hold. For
+ * tests. */
+bool dht__check(const struct dht *d);

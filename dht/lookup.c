@@ -135,16 +135,15 @@ static void add_other(struct dht_lookup *l, struct dht_candidate *c,
                       const struct dht_candidate *like, const uint8_t *record, size_t len)
 {
     unsigned of_path = 0;
-    bool was_told = false;
+    bool is_known = c->is_proven || c->state == DHT_ANSWERED;
     struct dht_candidate *last = c;
     for (struct dht_candidate *x = c; x != NULL; x = x->other) {
-        was_told |= (x->teller == like->teller && x->owner == like->owner) ||
+        is_known |= (x->teller == like->teller && x->owner == like->owner) ||
                     (x->len == len && (len == 0 || memcmp(x->record, record, len) == 0));
         of_path += x->owner == like->owner;
         last = x;
     }
-    if (was_told || of_path >= OTHERS || c->is_proven || c->state == DHT_ANSWERED ||
-        l->held[like->owner] >= share(l))
+    if (is_known || of_path >= OTHERS || l->held[like->owner] >= share(l))
         return;
     last->other = candidate_make(l, like, record, len);
 }

@@ -59,7 +59,7 @@ static void farthest(const struct room *r, const struct store__account *a, struc
     row->n = 0;
     list_each (at, &a->entries) {
         struct store__entry *e = container_of(at, struct store__entry, of_source);
-        if (e != r->held && !is_victim(r, e))
+        if ((r->held == NULL || e != r->held) && !is_victim(r, e))
             row_add(r, row, e);
     }
 }
@@ -84,7 +84,7 @@ static bool room_in_slot(struct room *r, const struct dht_value *v)
         if (worst == NULL || e->rank > worst->rank)
             worst = e;
     }
-    return store__rank(r->s, v->head.publisher) < worst->rank && take(r, worst);
+    return worst != NULL && store__rank(r->s, v->head.publisher) < worst->rank && take(r, worst);
 }
 
 /* ---- a source's share, and the whole --------------------------------------------------------- */

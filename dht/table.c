@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "dht/limits.h"
+#include "dht/table_internal.h"
 
 enum { DHT_CONTACTS_MAX = 1 << 16 };
 
@@ -454,4 +455,38 @@ uint64_t dht_table_estimate(const struct dht_table *t)
         return 0;
     double median = guesses[n / 2];
     return median < 1e15 ? (uint64_t)median + 1 : 0;
+}
+
+/* ---- the check ------------------------------------------------------------------------------- */
+
+static bool check_row(const struct dht_table *t, unsigned bucket, const struct list *row,
+                      bool is_waiting, unsigned n)
+{
+    unsigned seen = 0;
+    list_each (at, row) {
+        const struct dht_contact *c = contact_of(at);
+        if (c->bucket != bucket || c->is_waiting != is_waiting ||
+            dht_id_shared(t->self, c->to.id) != bucket || map_get(t->by_id, c->to.id) != c)
+            return false;
+        seen++;
+    }
+    return seen == n;
+}
+
+bool table__check(const struct dht_table *t)
+{
+    size_t live = 0;
+    size_t waiting = 0;
+    for (unsigned i = 0; i < DHT_BUCKETS; i++) {
+        const struct bucket *b = t->buckets[i];
+        if (b == NULL)
+            continue;
+        if (b->n_live > DHT_K || b->n_waiting > DHT_REPLACEMENTS ||
+            (b->n_waiting > 0 && b->n_live == 0) || !check_row(t, i, &b->live, false, b->n_live) ||
+            !check_row(t, i, &b->waiting, true, b->n_waiting))
+            return false;
+        live += b->n_live;
+        waiting += b->n_waiting;
+    }
+    return live == t->n_live && waiting == t->n_waiting && map_len(t->by_id) == live + waiting;
 }

@@ -37,9 +37,9 @@ enum {
     MESH_PREVIOUS_MS = 10000, /* the previous session still receives */
     MESH_REPLAY_WINDOW = 2048,
     MESH_KEEPALIVE_MS = 20000,
-    MESH_DEAD_MS = 60000,  /* nothing valid came although something was sent */
+    MESH_DEAD_MS = 60000, /* nothing valid came although something was sent */
     MESH_IDLE_MS = 60000, /* no paths, nothing asked: gone before its keys need heirs */
-    MESH_ROAM_FACTOR = 3,  /* bytes sent for each received, until a PONG came from there */
+    MESH_ROAM_FACTOR = 3, /* bytes sent for each received, until a PONG came from there */
 
     /* links (section 16) */
     MESH_LINKS_MAX = 8192,

@@ -61,7 +61,7 @@ static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
     double start = run_wall_seconds(r);
     *out = (struct outcome){ .ready = 0 };
     struct city *c = city_create(&o);
-    struct shelf *s = shelf_create(c, at_most(run_arg(r, "records"), o.nodes));
+    struct shelf *s = shelf_create(c, 0, at_most(run_arg(r, "records"), o.nodes));
     city_settle(c, r);
     shelf_publish_all(s, SIM_S(PUBLISH_S), SHELF_KEEP);
     city_pass(c, r, sim_now(c->w) + SIM_S(PUBLISH_S + WAIT_S));

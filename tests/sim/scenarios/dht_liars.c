@@ -1,5 +1,6 @@
-/* A share of the nodes lies, each kind in a city of its own; then Sybils surround a key. All of it
- * twice: with the defences, and as Kademlia was in 2002. */
+/* A share of the nodes lies, in one way after another, about records of its own each time; then, in
+ * a city of their own, Sybils surround a key. All of it twice: with the defences, and as Kademlia
+ * was in 2002. */
 #include "tests/sim/scenarios/city.h"
 #include "tests/sim/scenarios/eclipse.h"
 #include "tests/sim/scenarios/liar.h"
@@ -13,9 +14,7 @@ enum {
     LOOK_S = 20,         /* lookups are spread over this */
     LOOKUPS_EACH = 3,    /* no more than so many for a node: small runs stay short */
     FLOOD_STORE = 32768, /* bytes of a store that is to be flooded */
-    SMALL = 100,      /* with fewer nodes than this each city has half of them, and but one kind is
-                         plain as well: there are many cities */
-    PERCENT_MAX = 20, /* liars that must not hurt */
+    PERCENT_MAX = 20,    /* liars that must not hurt */
 };
 
 struct outcome {
@@ -34,6 +33,10 @@ static bool floods(enum liar_kind kind)
 {
     return kind == LIAR_FLOOD || kind == LIAR_MIXTURE;
 }
+
+/* The flood and the mixture last: what they leave in the stores stays there. */
+static const enum liar_kind in_turn[LIAR_KINDS_] = { LIAR_FAKE,    LIAR_WITHHOLD, LIAR_STALE,
+                                                     LIAR_ENDLESS, LIAR_FLOOD,    LIAR_MIXTURE };
 
 static void note_stores(const struct city *c, struct outcome *out)
 {
@@ -54,9 +57,9 @@ static void publish(struct sim_run *r, struct city *c, struct shelf *s)
     city_pass(c, r, sim_now(c->w) + SIM_S(PUBLISH_S + WAIT_S));
 }
 
-/* First versions are published before anybody lies, second ones among liars. */
-static void attack(struct sim_run *r, struct city *c, struct shelf *s, enum liar_kind kind,
-                   struct outcome *out)
+/* First versions are published before they lie in this way, second ones while they do. */
+static struct gang *attack(struct sim_run *r, struct city *c, struct shelf *s, enum liar_kind kind,
+                           struct outcome *out)
 {
     publish(r, c, s);
     struct gang *g = gang_create(c, s);
@@ -69,28 +72,36 @@ static void attack(struct sim_run *r, struct city *c, struct shelf *s, enum liar
     city_pass(c, r, from + SIM_S(LOOK_S + WAIT_S));
     out->lies = gang_counted(g);
     note_stores(c, out);
+    out->puts = s->puts;
+    s->puts = (struct put_tally){ .asked = 0 };
+    return g;
+}
+
+/* The same nodes, and the same liars among them, for all kinds. */
+static void once(struct sim_run *r, struct cards *cards, bool is_plain,
+                 struct outcome out[static LIAR_KINDS_])
+{
+    struct city_options o = city_options_of(r, cards);
+    struct gang *gangs[LIAR_KINDS_];
+    struct shelf *shelves[LIAR_KINDS_];
+    o.liars = (uint32_t)(o.nodes * run_arg(r, "liars") / 100);
+    o.is_plain = is_plain;
+    o.store_bytes = FLOOD_STORE;
+    struct city *c = city_create(&o);
+    uint32_t records = at_most(run_arg(r, "records"), o.nodes);
+    city_settle(c, r);
+    for (uint32_t i = 0; i < LIAR_KINDS_; i++) {
+        out[in_turn[i]] = (struct outcome){ .fullest_percent = 0 };
+        shelves[i] = shelf_create(c, i * records, records);
+        gangs[i] = attack(r, c, shelves[i], in_turn[i], &out[in_turn[i]]);
+    }
     city_check(c, r);
     run_hash(r, c->w);
     city_destroy(c);
-    gang_destroy(g);
-}
-
-static void once(struct sim_run *r, struct cards *cards, enum liar_kind kind, bool is_plain,
-                 struct outcome *out)
-{
-    struct city_options o = city_options_of(r, cards);
-    *out = (struct outcome){ .fullest_percent = 0 };
-    o.nodes = o.nodes < SMALL ? o.nodes / 2 : o.nodes;
-    o.liars = (uint32_t)(o.nodes * run_arg(r, "liars") / 100);
-    o.is_plain = is_plain;
-    o.store_bytes = floods(kind) ? FLOOD_STORE : 0;
-    struct city *c = city_create(&o);
-    struct shelf *s = shelf_create(c, at_most(run_arg(r, "records"), o.nodes));
-    city_settle(c, r);
-    attack(r, c, s, kind, out);
-    out->puts = s->puts;
-    s->puts = (struct put_tally){ .asked = 0 };
-    shelf_destroy(s);
+    for (uint32_t i = 0; i < LIAR_KINDS_; i++) {
+        gang_destroy(gangs[i]);
+        shelf_destroy(shelves[i]);
+    }
 }
 
 static void report(struct sim_run *r, const struct outcome *out, enum liar_kind kind, bool is_plain)
@@ -111,37 +122,38 @@ static void report(struct sim_run *r, const struct outcome *out, enum liar_kind 
                out->fullest_percent, "%");
 }
 
-static void both(struct sim_run *r, struct cards *cards, enum liar_kind kind)
+static void judge(struct sim_run *r, const struct outcome *out, enum liar_kind kind)
 {
-    bool is_small = run_arg(r, "nodes") < SMALL;
-    for (unsigned is_plain = 0; is_plain < (is_small && kind != LIAR_STALE ? 1 : 2); is_plain++) {
-        struct outcome out;
-        once(r, cards, kind, is_plain != 0, &out);
-        report(r, &out, kind, is_plain != 0);
-        if (!is_plain && run_arg(r, "liars") <= PERCENT_MAX)
-            tally_check(r, &out.looks, 990, liar_name(kind));
-        if (!is_plain && kind != LIAR_FLOOD && run_arg(r, "liars") > 0)
-            run_check(r, out.lies.finds > 0, "%s: nobody was lied to", liar_name(kind));
-        tally_fini(&out.looks);
-        put_tally_fini(&out.puts);
-    }
+    if (run_arg(r, "liars") <= PERCENT_MAX)
+        tally_check(r, &out->looks, 990, liar_name(kind));
+    if (kind != LIAR_FLOOD && run_arg(r, "liars") > 0)
+        run_check(r, out->lies.finds > 0, "%s: nobody was lied to", liar_name(kind));
 }
 
 static void run(struct sim_run *r)
 {
     uint64_t nodes = run_arg(r, "nodes");
+    struct outcome out[2][LIAR_KINDS_]; /* with the defences, plain */
     if (!run_check(r, run_arg(r, "contacts") + nodes * run_arg(r, "liars") / 100 < nodes,
                    "more nodes than contacts and liars"))
         return;
     struct cards *cards = cards_create(run_seed(r));
+    for (unsigned plain = 0; plain < 2; plain++)
+        once(r, cards, plain != 0, out[plain]);
     for (unsigned kind = 0; kind < LIAR_KINDS_; kind++)
-        both(r, cards, (enum liar_kind)kind);
+        for (unsigned plain = 0; plain < 2; plain++) {
+            report(r, &out[plain][kind], (enum liar_kind)kind, plain != 0);
+            if (plain == 0)
+                judge(r, &out[plain][kind], (enum liar_kind)kind);
+            tally_fini(&out[plain][kind].looks);
+            put_tally_fini(&out[plain][kind].puts);
+        }
     eclipse_run(r, cards);
     cards_destroy(cards);
 }
 
 static const struct sim_param params[] = {
-    { "nodes", 200, 20, 50000, "nodes of each city (half of it when fewer than 100)" },
+    { "nodes", 200, 20, 50000, "nodes of each city" },
     { "liars", 20, 0, 90, "percent of the nodes that lie" },
     { "sybils", 200, 1, 10000, "Sybils around a key (fewer among less than 100 nodes)" },
     { "prefixes", 10, 1, 10000, "/24s they live in" },

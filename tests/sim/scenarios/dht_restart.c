@@ -36,7 +36,7 @@ static void restart(struct sim_run *r, struct cards *cards)
     uint64_t held, held_again;
     uint32_t nodes;
     struct city *c = city_create(&o);
-    struct shelf *s = shelf_create(c, (uint32_t)run_arg(r, "records"));
+    struct shelf *s = shelf_create(c, 0, (uint32_t)run_arg(r, "records"));
     city_settle(c, r);
     shelf_publish_all(s, SIM_S(PUBLISH_S), SHELF_ONCE);
     city_pass(c, r, sim_now(c->w) + SIM_S(PUBLISH_S + WAIT_S));
@@ -120,7 +120,7 @@ static void full(struct sim_run *r, struct cards *cards)
     o.nodes = SMALL_NODES;
     o.store_bytes = SMALL_STORE;
     struct city *c = city_create(&o);
-    struct shelf *s = shelf_create(c, GREEDY + OTHERS);
+    struct shelf *s = shelf_create(c, 0, GREEDY + OTHERS);
     city_settle(c, r);
     fill_up(r, c, s);
     city_check(c, r);

@@ -58,7 +58,7 @@ static void once(struct sim_run *r, struct cards *cards, uint32_t nodes, struct 
     struct city *c = city_create(&o);
     city_settle(c, r);
     note_join(c, before, out);
-    struct shelf *s = shelf_create(c, at_most(run_arg(r, "records"), nodes));
+    struct shelf *s = shelf_create(c, 0, at_most(run_arg(r, "records"), nodes));
     shelf_publish_all(s, SIM_S(PUBLISH_S), SHELF_ONCE);
     city_pass(c, r, sim_now(c->w) + SIM_S(PUBLISH_S + WAIT_S));
     uint64_t from = sim_now(c->w);

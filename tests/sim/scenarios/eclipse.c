@@ -113,7 +113,7 @@ static void once(struct sim_run *r, struct cards *cards, bool is_plain, struct o
     o.nodes_max = o.nodes + out->sybils;
     o.is_plain = is_plain;
     struct city *c = city_create(&o);
-    struct shelf *s = shelf_create(c, 1);
+    struct shelf *s = shelf_create(c, 0, 1);
     const uint8_t *key = s->records[0].place;
     struct tried *t = grind(cards, key, out->sybils * tries);
     city_settle(c, r);

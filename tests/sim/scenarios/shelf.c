@@ -398,7 +398,7 @@ void shelf_look_often(struct shelf *s, uint32_t n, uint64_t from_ns, uint64_t un
 
 /* ---- the shelf ---- */
 
-struct shelf *shelf_create(struct city *city, uint32_t n)
+struct shelf *shelf_create(struct city *city, uint32_t first, uint32_t n)
 {
     struct shelf *s = calloc(1, sizeof *s);
     if (s == NULL || (s->records = calloc(n, sizeof *s->records)) == NULL)
@@ -408,7 +408,7 @@ struct shelf *shelf_create(struct city *city, uint32_t n)
     list_init(&s->jobs);
     for (uint32_t i = 0; i < n; i++) {
         struct shelf_record *rec = &s->records[i];
-        rec->pseudonym = cards_get(city->o.cards, CARD_PSEUDONYM, i);
+        rec->pseudonym = cards_get(city->o.cards, CARD_PSEUDONYM, first + i);
         crypto_h(rec->content, "sim content", &BYTES(rec->pseudonym.id, 32), 1);
         dht_provider_place(rec->place, rec->content);
     }

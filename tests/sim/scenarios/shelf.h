@@ -54,8 +54,9 @@ struct shelf {
     struct list jobs; /* lookups and publications under way */
 };
 
-/* `n` provider records of as many pseudonyms, published by nobody yet. */
-struct shelf *shelf_create(struct city *city, uint32_t n);
+/* `n` provider records of as many pseudonyms, published by nobody yet; the first of them is the
+ * `first` of all that a city's shelves may have. */
+struct shelf *shelf_create(struct city *city, uint32_t first, uint32_t n);
 /* After city_destroy: nodes that die report their lookups. */
 void shelf_destroy(struct shelf *s);
 
