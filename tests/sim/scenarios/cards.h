@@ -11,6 +11,7 @@
 enum card_kind {
     CARD_NODE,      /* of honest nodes, and of liars that took what they got */
     CARD_PSEUDONYM, /* of publishers */
+    CARD_JUNK,      /* of liars that store junk */
     CARD_FAKE,      /* ids nobody lives under */
     CARD_SYBIL,     /* tried by an attacker who looks for places */
     CARD_KINDS_,

@@ -365,7 +365,7 @@ static void recruit(struct gang *g, struct city_node *me)
         return;
     memcpy(t->id, me->card.id, sizeof t->id);
     *l = (struct liar){ .gang = g, .me = me };
-    l->pseudonym = cards_get(g->city->o.cards, CARD_PSEUDONYM, g->shelf->n_records + g->n_liars);
+    l->pseudonym = cards_get(g->city->o.cards, CARD_JUNK, g->n_liars);
     g->n_liars++;
 }
 
