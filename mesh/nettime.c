@@ -88,13 +88,16 @@ static int64_t median(const struct nettime *t)
 }
 
 /* What peers think network time is, minus our clock; false when they have no opinion. */
-static bool opinion(const struct nettime *t, int64_t *offset_ms)
+static bool opinion(struct nettime *t, int64_t *offset_ms)
 {
     if (t->n == 0)
         return false;
     if (t->n == 2 && distance(t->samples[0].offset_ms, t->samples[1].offset_ms) > near_ms)
         return false;
-    *offset_ms = t->n < AGREE_MIN ? t->samples[0].offset_ms : median(t);
+    if (!t->has_median)
+        t->median_ms = t->n < AGREE_MIN ? t->samples[0].offset_ms : median(t);
+    t->has_median = true;
+    *offset_ms = t->median_ms;
     return true;
 }
 
@@ -109,6 +112,7 @@ static void look(struct nettime *t, int64_t wall_ms, uint64_t now_ns)
     bool is_jump = distance(jump_ms, 0) > near_ms;
     for (size_t i = 0; i < t->n; i++)
         t->samples[i].offset_ms -= jump_ms;
+    t->median_ms -= jump_ms; /* it moves with them */
     if (is_jump)
         t->jumps++;
     if (t->is_own && is_jump) {
@@ -219,6 +223,7 @@ void nettime_heard(struct nettime *t, const uint8_t from[static 8], bool is_pref
         return;
     if (i == t->n)
         t->n++;
+    t->has_median = false;
     t->samples[i].offset_ms = (int64_t)peer_s * MS - t->wall_ms;
     t->samples[i].at_ns = now_ns;
     t->samples[i].weight = weight;
@@ -230,6 +235,7 @@ void nettime_forget(struct nettime *t, const uint8_t from[static 8])
     size_t i = find(t, from);
     if (i < t->n)
         t->samples[i] = t->samples[--t->n];
+    t->has_median = false;
 }
 
 void nettime_accept(struct nettime *t)

@@ -36,6 +36,8 @@ struct nettime {
         uint8_t from[8]; /* a peer counts once: first bytes of its link key */
     } samples[NETTIME_SAMPLES];
     size_t n;
+    bool has_median; /* of the samples, as they are: time is asked for far more often than told */
+    int64_t median_ms;
     int64_t wall_ms; /* our clock at the last look, and the monotonic time then: to see steps */
     uint64_t mono_ns;
     uint64_t greatest_s; /* T: greatest network time ever used */

@@ -34,9 +34,10 @@ static bool floods(enum liar_kind kind)
     return kind == LIAR_FLOOD || kind == LIAR_MIXTURE;
 }
 
-/* The flood and the mixture last: what they leave in the stores stays there. */
-static const enum liar_kind in_turn[LIAR_KINDS_] = { LIAR_FAKE,    LIAR_WITHHOLD, LIAR_STALE,
-                                                     LIAR_ENDLESS, LIAR_FLOOD,    LIAR_MIXTURE };
+/* The flood first: those who flood answer honestly, which liars never do again. Its junk stays in
+ * the stores. */
+static const enum liar_kind in_turn[LIAR_KINDS_] = { LIAR_FLOOD, LIAR_FAKE,    LIAR_WITHHOLD,
+                                                     LIAR_STALE, LIAR_ENDLESS, LIAR_MIXTURE };
 
 static void note_stores(const struct city *c, struct outcome *out)
 {
