@@ -32,6 +32,7 @@ struct outcome {
 struct pinger {
     struct town_node *me;
     unsigned n_tries;
+    bool is_asked; /* it was settled when the pings began: who settles later has fewer tries */
     bool is_waiting, has_answer;
 };
 
@@ -94,17 +95,20 @@ static void check_pings(struct sim_run *r, struct town *t)
     struct pinger *pingers = calloc(t->o.nodes, sizeof *pingers);
     if (pingers == NULL)
         abort();
+    for (uint32_t i = 0; i < t->o.nodes; i++) {
+        pingers[i].me = &t->nodes[i];
+        pingers[i].is_asked = is_settled(&t->nodes[i]);
+    }
     for (unsigned round = 0; round < PING_TRIES; round++) {
         for (uint32_t i = 0; i < t->o.nodes; i++) {
             struct pinger *p = &pingers[i];
-            p->me = &t->nodes[i];
-            if (is_settled(p->me) && !p->has_answer && !p->is_waiting)
+            if (p->is_asked && !p->has_answer && !p->is_waiting)
                 sim_node_enter(p->me->node, ping, p);
         }
         run_for(t->w, SIM_S(PING_WAIT_S));
     }
     for (uint32_t i = 0; i < t->o.nodes; i++)
-        if (is_settled(&t->nodes[i]))
+        if (pingers[i].is_asked && sim_node_is_up(t->nodes[i].node))
             run_check(r, pingers[i].has_answer, "node %u: none of %u links answered a ping", i,
                       pingers[i].n_tries);
     free(pingers);
