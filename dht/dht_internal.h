@@ -25,7 +25,8 @@ enum {
 };
 
 struct dht__counters {
-    uint64_t finds, finds_found, finds_missing, finds_failed, finds_refused, finds_cached;
+    uint64_t finds, finds_found, finds_missing, finds_failed, finds_refused, finds_cached,
+        finds_cancelled;
     uint64_t asks, answers, asks_failed, asks_refused; /* refused: busy, or no way to dial */
     uint64_t values_ok, values_refused[DROP_COUNT_], values_stale, values_misplaced;
     uint64_t nodes_ok, nodes_refused[DROP_COUNT_];

@@ -480,6 +480,7 @@ int dht_find(struct dht *d, const uint8_t key[static DHT_ID], unsigned type, uns
 void dht_find_cancel(struct dht_find *f)
 {
     struct dht *d = f->d;
+    d->n.finds_cancelled++;
     find_leave(f);
     find_free(f);
     begin_waiting(d);

@@ -13,6 +13,7 @@ static void lookups(const struct metric_out *o, const struct dht__counters *n)
     metric_labelled(o, name, help, "end", "found", n->finds_found);
     metric_labelled(o, name, help, "end", "missing", n->finds_missing);
     metric_labelled(o, name, help, "end", "failed", n->finds_failed);
+    metric_labelled(o, name, help, "end", "cancelled", n->finds_cancelled);
     metric_labelled(o, name, help, "end", "refused", n->finds_refused);
     metric_counter(o, "cyx_dht_lookups_cached_total", "lookups answered from memory",
                    n->finds_cached);

@@ -363,8 +363,10 @@ Test(dht, a_caller_that_goes_away_takes_its_lookup_back)
              dir, NOWHERE);
     int status = run_line(line);
     cr_expect_eq(WEXITSTATUS(status), 124, "it was still waiting: %x", (unsigned)status);
-    cr_assert_eq(cyx(0, "--json dht stats"), 0);
-    cr_expect_eq(figure("lookups"), 0u, "%s", output);
+    /* The node may be looking around for itself as well: what counts is that this one was taken
+     * back.
+     */
+    wait_until(0, "metrics", "cyx_dht_lookups_total{end=\"cancelled\"} 1");
     for (unsigned i = 1; i < N; i++)
         kill(pids[i], SIGCONT);
 }
