@@ -1,0 +1,41 @@
+/* onion/layer.h - the layer cipher: HCTR2 with AES-256 (Crowley, Huckleberry, Biggers,
+ * "Length-preserving encryption with HCTR2", 2021), empty tweak, over a whole cell of 1280 bytes. A
+ * wide-block permutation: one changed bit anywhere makes the whole cell noise, so a mark set at one
+ * relay is gone at the next. Constant time in every implementation. Pure. Spec: protocol.md,
+ * sections 1 and 9. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mesh/frame.h"
+
+/* An expanded key. Two of them are most of what an idle path costs a relay: keep it below 640
+ * bytes. */
+struct onion_layer {
+    _Alignas(16) uint8_t state[576];
+};
+
+/* Which code runs, best first. All give the same bytes. */
+enum onion_layer_impl {
+    ONION_LAYER_VAES,     /* VAES and VPCLMULQDQ on 256- or 512-bit registers */
+    ONION_LAYER_AESNI,    /* AES-NI and PCLMULQDQ */
+    ONION_LAYER_PORTABLE, /* bitsliced or table-free: no secret-dependent address or branch */
+    ONION_LAYER_IMPLS,
+};
+
+/* The best one that this machine has; found once. */
+enum onion_layer_impl onion_layer_best(void);
+bool onion_layer_has(enum onion_layer_impl impl);
+const char *onion_layer_name(enum onion_layer_impl impl); /* "vaes", "aes-ni", "portable" */
+
+/* Expands a key. Independent of the implementation: any of them may use it. */
+void onion_layer_init(struct onion_layer *l, const uint8_t key[static 32]);
+void onion_layer_wipe(struct onion_layer *l);
+
+/* In place. Decipher undoes encipher. */
+void onion_layer_encipher(const struct onion_layer *l, uint8_t cell[static MESH_CELL]);
+void onion_layer_decipher(const struct onion_layer *l, uint8_t cell[static MESH_CELL]);
+/* n cells, one behind another. */
+void onion_layer_encipher_many(const struct onion_layer *l, uint8_t *cells, size_t n);
+void onion_layer_decipher_many(const struct onion_layer *l, uint8_t *cells, size_t n);
