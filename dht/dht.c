@@ -129,6 +129,24 @@ struct mesh *dht_mesh(struct dht *d)
     return d->mesh;
 }
 
+size_t dht_node_record(struct dht *d, const uint8_t id[static DHT_ID],
+                       uint8_t out[static MESH_NODE_RECORD_MAX])
+{
+    const struct dht_contact *c = dht_table_get(d->table, id);
+    if (c == NULL)
+        return d->sync != NULL && d->is_started ? dht_sync_record(d->sync, id, out) : 0;
+    memcpy(out, c->record, c->len);
+    return c->len;
+}
+
+enum mesh_rpc_status dht_roster_answer(struct dht *d, unsigned method, const msgpack_object *items,
+                                       unsigned n, struct dht_answer *a)
+{
+    if (d->sync == NULL || !d->is_started || !d->config.is_serving)
+        return MESH_RPC_REFUSED;
+    return dht_sync_answer(d->sync, method, items, n, a);
+}
+
 struct dht_roster *dht_roster_of(struct dht *d)
 {
     return d->roster;

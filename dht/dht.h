@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/metric.h"
+#include "base/writer.h"
 #include "dht/limits.h"
 #include "dht/type.h"
 #include "mesh/mesh.h"
@@ -130,6 +131,21 @@ struct dht_contact_info {
 };
 void dht_contacts_each(struct dht *d, bool (*fn)(void *arg, const struct dht_contact_info *c),
                        void *arg);
+
+/* The proven record of a listed node that we know (roster or table). Length, or 0: not held. */
+size_t dht_node_record(struct dht *d, const uint8_t id[static DHT_ID],
+                       uint8_t out[static MESH_NODE_RECORD_MAX]);
+
+/* Items of a response being put together. */
+struct dht_answer {
+    struct writer w;
+    unsigned n;
+};
+enum { DHT_ANSWER_ROOM = MESH_MSG_MAX - 64 };
+/* What we answer to DIGEST, LIST and RECORDS (dht_sync_answer); MESH_RPC_REFUSED: no roster is kept,
+ * or we don't serve. */
+enum mesh_rpc_status dht_roster_answer(struct dht *d, unsigned method, const msgpack_object *items,
+                                       unsigned n, struct dht_answer *a);
 
 /* The roster of listed nodes (dht/roster.h); NULL when none is kept. */
 struct dht_roster *dht_roster_of(struct dht *d);

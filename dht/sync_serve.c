@@ -1,5 +1,6 @@
 /* dht/sync_serve.c - DIGEST, LIST and RECORDS: only of nodes that we reached within a day. Spec:
  * protocol.md, section 6, "Roster". */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,10 +8,10 @@
 #include "dht/sync_internal.h"
 
 enum {
-    LIST_BYTES = DHT_SYNC_LIST * 24, /* an entry: array, bin 8, u64 */
-    RECORDS_BYTES = MESH_MSG_MAX - 64,
     RECORD_OVER = 3, /* bytes in front of a record */
 };
+
+static_assert(DHT_ANSWER_ROOM >= DHT_SYNC_LIST * 24, "an entry: array, bin 8, u64");
 
 static const uint8_t *id_or_beginning(const msgpack_object *o, size_t *len)
 {
@@ -19,26 +20,20 @@ static const uint8_t *id_or_beginning(const msgpack_object *o, size_t *len)
     return *len > 0 ? p : NULL;
 }
 
-static void refuse(struct dht_sync *s, struct mesh_request *rq)
+static enum mesh_rpc_status bad(struct dht_sync *s)
 {
     s->n.refused_in++;
-    mesh_reply(rq, MESH_RPC_BAD, NULL);
+    return MESH_RPC_BAD;
 }
 
-static void digest(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
+static enum mesh_rpc_status digest(struct dht_sync *s, struct dht_answer *a)
 {
-    struct dht_sync *s = arg;
-    struct mesh_link *l = mesh_request_link(rq);
-    uint8_t buf[DHT_ROSTER_DIGEST + 8];
     msgpack_packer pk;
-    struct writer w = writer_on(buf, sizeof buf);
-    (void)items; /* none in this version; a later one's are not for us */
-    (void)n;
-    mp_packer(&pk, &w);
+    mp_packer(&pk, &a->w);
     mp_pack_bin(&pk, sync__digest(s), DHT_ROSTER_DIGEST);
+    a->n = 1;
     s->n.digests_in++;
-    mesh_reply(rq, MESH_RPC_OK, &(struct mesh_items){ .data = buf, .len = writer_len(&w), .n = 1 });
-    sync__ask_back(s, l);
+    return MESH_RPC_OK;
 }
 
 static void pack_entry(msgpack_packer *pk, const struct dht_roster_entry *e)
@@ -48,30 +43,24 @@ static void pack_entry(msgpack_packer *pk, const struct dht_roster_entry *e)
     msgpack_pack_uint64(pk, e->sequence);
 }
 
-static void list(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
+static enum mesh_rpc_status list(struct dht_sync *s, const msgpack_object *items, unsigned n,
+                                 struct dht_answer *a)
 {
-    struct dht_sync *s = arg;
-    uint8_t buf[LIST_BYTES];
     uint64_t byte, now = mesh_time(s->mesh);
     msgpack_packer pk;
-    struct writer w = writer_on(buf, sizeof buf);
-    unsigned n_packed = 0;
-    if (n < 1 || !mp_u64(&items[0], &byte) || byte > UINT8_MAX) {
-        refuse(s, rq);
-        return;
-    }
+    if (n < 1 || !mp_u64(&items[0], &byte) || byte > UINT8_MAX)
+        return bad(s);
     size_t end = dht_roster_from(s->roster, (unsigned)byte + 1);
-    mp_packer(&pk, &w);
+    mp_packer(&pk, &a->w);
     for (size_t i = dht_roster_from(s->roster, (unsigned)byte); i < end; i++) {
         const struct dht_roster_entry *e = dht_roster_at(s->roster, i);
-        if (!dht_roster_is_told(e, now) || n_packed == DHT_SYNC_LIST)
+        if (!dht_roster_is_told(e, now) || a->n == DHT_SYNC_LIST)
             continue;
         pack_entry(&pk, e);
-        n_packed++;
+        a->n++;
     }
     s->n.lists_in++;
-    mesh_reply(rq, MESH_RPC_OK,
-               &(struct mesh_items){ .data = buf, .len = writer_len(&w), .n = n_packed });
+    return MESH_RPC_OK;
 }
 
 static bool are_ids(const msgpack_object *items, unsigned n)
@@ -110,32 +99,74 @@ static unsigned pack_records(struct dht_sync *s, struct writer *w, const msgpack
     return n_packed;
 }
 
-static void records(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
+static enum mesh_rpc_status records(struct dht_sync *s, const msgpack_object *items, unsigned n,
+                                    struct dht_answer *a)
 {
-    struct dht_sync *s = arg;
-    if (!are_ids(items, n)) {
-        refuse(s, rq);
-        return;
+    if (!are_ids(items, n))
+        return bad(s);
+    a->n = pack_records(s, &a->w, items, n);
+    s->n.records_in++;
+    return MESH_RPC_OK;
+}
+
+enum mesh_rpc_status dht_sync_answer(struct dht_sync *s, unsigned method,
+                                     const msgpack_object *items, unsigned n, struct dht_answer *a)
+{
+    switch (method) {
+    case MESH_METHOD_DIGEST:
+        return digest(s, a); /* no items in this version; a later one's are not for us */
+    case MESH_METHOD_LIST:
+        return list(s, items, n, a);
+    case MESH_METHOD_RECORDS:
+        return records(s, items, n, a);
+    default:
+        return bad(s);
     }
-    uint8_t *buf = malloc(RECORDS_BYTES);
+}
+
+/* ---- to whoever asks over a link --------------------------------------------------------------
+ */
+
+static void serve(struct dht_sync *s, struct mesh_request *rq, unsigned method,
+                  const msgpack_object *items, unsigned n)
+{
+    uint8_t *buf = malloc(DHT_ANSWER_ROOM);
     if (buf == NULL) {
         mesh_reply(rq, MESH_RPC_BUSY, NULL);
         return;
     }
-    struct writer w = writer_on(buf, RECORDS_BYTES);
-    struct mesh_items answer = { .data = buf };
-    answer.n = pack_records(s, &w, items, n);
-    answer.len = writer_len(&w);
-    s->n.records_in++;
-    mesh_reply(rq, MESH_RPC_OK, &answer);
+    struct dht_answer a = { .w = writer_on(buf, DHT_ANSWER_ROOM) };
+    enum mesh_rpc_status status = dht_sync_answer(s, method, items, n, &a);
+    mesh_reply(rq, status,
+               &(struct mesh_items){ .data = buf, .len = writer_len(&a.w), .n = a.n });
     free(buf);
+}
+
+static void serve_digest(void *arg, struct mesh_request *rq, const msgpack_object *items,
+                         unsigned n)
+{
+    struct dht_sync *s = arg;
+    struct mesh_link *l = mesh_request_link(rq);
+    serve(s, rq, MESH_METHOD_DIGEST, items, n);
+    sync__ask_back(s, l);
+}
+
+static void serve_list(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
+{
+    serve(arg, rq, MESH_METHOD_LIST, items, n);
+}
+
+static void serve_records(void *arg, struct mesh_request *rq, const msgpack_object *items,
+                          unsigned n)
+{
+    serve(arg, rq, MESH_METHOD_RECORDS, items, n);
 }
 
 bool sync__serve_start(struct dht_sync *s)
 {
-    return mesh_serve(s->mesh, MESH_METHOD_DIGEST, digest, s) == 0 &&
-           mesh_serve(s->mesh, MESH_METHOD_LIST, list, s) == 0 &&
-           mesh_serve(s->mesh, MESH_METHOD_RECORDS, records, s) == 0;
+    return mesh_serve(s->mesh, MESH_METHOD_DIGEST, serve_digest, s) == 0 &&
+           mesh_serve(s->mesh, MESH_METHOD_LIST, serve_list, s) == 0 &&
+           mesh_serve(s->mesh, MESH_METHOD_RECORDS, serve_records, s) == 0;
 }
 
 void sync__serve_stop(struct dht_sync *s)

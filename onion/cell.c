@@ -22,6 +22,12 @@ void onion_cell_write(uint8_t out[static MESH_CELL], const struct onion_cell *c,
     writer_zero(&w, ONION_PAYLOAD - c->len);
 }
 
+void onion_cell_number(uint8_t cell[static MESH_CELL], uint64_t counter)
+{
+    struct writer w = writer_on(cell + ZEROS, sizeof counter);
+    writer_u64(&w, counter);
+}
+
 /* Is it new? Marks nothing. Counters that fell out of the window are taken for old. */
 static bool window_is_new(const struct onion_window *w, uint64_t counter)
 {

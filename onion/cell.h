@@ -44,6 +44,8 @@ struct onion_window {
 
 /* Writes all 1280 bytes: head, payload, zero. */
 void onion_cell_write(uint8_t out[static MESH_CELL], const struct onion_cell *c, uint64_t counter);
+/* Gives a cell that was written its counter: it is known only once it leaves its queue. */
+void onion_cell_number(uint8_t cell[static MESH_CELL], uint64_t counter);
 /* Recognises: zero bytes, a length in range, a counter new in `w`, which is noted. *out borrows
  * from `cell`. What is behind the payload is not looked at: the cipher vouches for all of the cell.
  * DROP_AUTH: not ours, or changed on the way; DROP_REPLAY: a counter had before, or one too old to
