@@ -142,8 +142,8 @@ struct dht_answer {
     unsigned n;
 };
 enum { DHT_ANSWER_ROOM = MESH_MSG_MAX - 64 };
-/* What we answer to DIGEST, LIST and RECORDS (dht_sync_answer); MESH_RPC_REFUSED: no roster is kept,
- * or we don't serve. */
+/* What we answer to DIGEST, LIST and RECORDS (dht_sync_answer); MESH_RPC_REFUSED: no roster is
+ * kept, or we don't serve. */
 enum mesh_rpc_status dht_roster_answer(struct dht *d, unsigned method, const msgpack_object *items,
                                        unsigned n, struct dht_answer *a);
 

@@ -46,9 +46,9 @@ void dht_sync_heard(struct dht_sync *s, const struct mesh_node *n, const uint8_t
 /* Reads the record of a roster entry. Length, or 0: not held. */
 size_t dht_sync_record(struct dht_sync *s, const uint8_t id[static DHT_ID],
                        uint8_t out[static MESH_NODE_RECORD_MAX]);
-/* What DIGEST, LIST and RECORDS answer, for who asks by another way than a link (an onion path): adds
- * the response's items to `a`, whose writer has DHT_ANSWER_ROOM. Any other method, and bad items:
- * MESH_RPC_BAD. */
+/* What DIGEST, LIST and RECORDS answer, for who asks by another way than a link (an onion path):
+ * adds the response's items to `a`, whose writer has DHT_ANSWER_ROOM. Any other method, and bad
+ * items: MESH_RPC_BAD. */
 enum mesh_rpc_status dht_sync_answer(struct dht_sync *s, unsigned method,
                                      const msgpack_object *items, unsigned n, struct dht_answer *a);
 /* A sync brought nothing new, or DHT_SYNC_READY nodes are known. */

@@ -137,8 +137,7 @@ static void serve(struct dht_sync *s, struct mesh_request *rq, unsigned method,
     }
     struct dht_answer a = { .w = writer_on(buf, DHT_ANSWER_ROOM) };
     enum mesh_rpc_status status = dht_sync_answer(s, method, items, n, &a);
-    mesh_reply(rq, status,
-               &(struct mesh_items){ .data = buf, .len = writer_len(&a.w), .n = a.n });
+    mesh_reply(rq, status, &(struct mesh_items){ .data = buf, .len = writer_len(&a.w), .n = a.n });
     free(buf);
 }
 

@@ -28,14 +28,14 @@ enum {
     ONION_IDLE_S = 300,
     ONION_UNUSED_S = 30, /* never carried a cell */
     ONION_TOMBSTONE_S = 30,
-    ONION_TOMBSTONES = 4096,  /* a link; the oldest is forgotten */
+    ONION_TOMBSTONES = 4096,        /* a link; the oldest is forgotten */
     ONION_TOMBSTONES_ALL = 1 << 16, /* of all links: 10 MB */
     ONION_CLOSING_S = 10, /* a path whose splice was closed: for its last cells to get through */
     ONION_TRAINS_WAITING = 512, /* for a link to the next hop to come up: 4 MB */
-    ONION_BUILD_WAIT_S = 10,  /* for the reply from the next hop: then status 8 */
-    ONION_PATHS = 16384,      /* through this node: then the idlest of the largest prefix goes */
-    ONION_WINDOW_CELLS = 128, /* last cells of a direction, by which a repeated one is known */
-    ONION_BUILDS_LINK = 10,   /* a second from an unlisted link, */
+    ONION_BUILD_WAIT_S = 10,    /* for the reply from the next hop: then status 8 */
+    ONION_PATHS = 16384,        /* through this node: then the idlest of the largest prefix goes */
+    ONION_WINDOW_CELLS = 128,   /* last cells of a direction, by which a repeated one is known */
+    ONION_BUILDS_LINK = 10,     /* a second from an unlisted link, */
     ONION_BUILDS_LINK_BURST = 40,
     ONION_BUILDS_ALL = 1000, /* ... and from all links together */
 
@@ -52,11 +52,11 @@ enum {
     /* END (section 10) */
     ONION_ASKS_PATH = 8, /* requests in flight on a path, */
     ONION_ASKS_MINUTE = 100,
-    ONION_STORES_MINUTE = 10,   /* on a path */
-    ONION_STORES_SECOND = 20,   /* of all paths */
-    ONION_LOOKUPS_SECOND = 200, /* of all paths, fair by link */
+    ONION_STORES_MINUTE = 10,        /* on a path */
+    ONION_STORES_SECOND = 20,        /* of all paths */
+    ONION_LOOKUPS_SECOND = 200,      /* of all paths, fair by link */
     ONION_END_INBOX_BYTES = 4 << 20, /* requests being put together, over all paths */
-    ONION_END_RTT_MS = 300, /* taken for a path's round trip by the fragmenter */
+    ONION_END_RTT_MS = 300,          /* taken for a path's round trip by the fragmenter */
 
     /* pivots (section 11) */
     ONION_REGISTRATIONS = 16384,
@@ -65,17 +65,18 @@ enum {
     ONION_SPLICES = 65536,
     ONION_SPLICE_RATE = 50, /* a second for a registration, unless its terms say otherwise */
     ONION_SPLICE_BURST = 200,
-    ONION_SPLICE_WAIT_S = 30, /* splices outlive their service path by this */
-    ONION_SPLICES_DEFAULT = 512, /* open, unless its terms say otherwise */
+    ONION_SPLICE_WAIT_S = 30,           /* splices outlive their service path by this */
+    ONION_SPLICES_DEFAULT = 512,        /* open, unless its terms say otherwise */
     ONION_PIVOT_CELLS_BYTES = 16 << 20, /* waiting for a service's path, over all registrations */
-    ONION_PIVOT_AHEAD = 64, /* cells given to the link ahead of their turn: more wait here, fairly */
+    ONION_PIVOT_AHEAD =
+        64, /* cells given to the link ahead of their turn: more wait here, fairly */
     ONION_PIVOT_PUMP_MS = 1,
     ONION_SERIALS = 65536, /* of registrations that ended; the oldest is forgotten */
     ONION_EFFORT_FIRST = 8,
     ONION_EFFORT_UP_S = 10, /* looked back, and at most one doubling in it */
     ONION_EFFORT_DOWN_S = 60,
-    ONION_SERIAL_S = 420,     /* a registration's serial is known so long after its end */
-    ONION_NONCES = 1 << 16,   /* solved ones, for each seed; full: the effort doubles */
+    ONION_SERIAL_S = 420,   /* a registration's serial is known so long after its end */
+    ONION_NONCES = 1 << 16, /* solved ones, for each seed; full: the effort doubles */
     ONION_NONCES_ALL = 1 << 20,
     ONION_PIVOTS = 3,
     ONION_PIVOTS_MAX = 8,

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the ends of things ------------------------------------------------------------------------ */
+/* ---- the ends of things ------------------------------------------------------------------------
+ */
 
 static void serial_forget(struct onion_pivot *v, struct pivot_serial *s)
 {
@@ -79,7 +80,8 @@ void pivot__registration_end(struct pivot_registration *g)
     pivot__arm(v);
 }
 
-/* ---- timers ------------------------------------------------------------------------------------ */
+/* ---- timers ------------------------------------------------------------------------------------
+ */
 
 static struct pivot_registration *first_orphan(const struct onion_pivot *v)
 {
@@ -123,7 +125,8 @@ uint32_t pivot__effort(struct pivot_registration *g)
     return onion_effort_now(&g->effort, env_now_ns(g->pivot->env));
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------------------------------
+ */
 
 struct onion_pivot *onion__pivot_create(struct onion_relay *r)
 {
@@ -163,11 +166,12 @@ void onion__pivot_destroy(struct onion_pivot *v)
     free(v);
 }
 
-/* ---- figures ----------------------------------------------------------------------------------- */
+/* ---- figures -----------------------------------------------------------------------------------
+ */
 
-static const char *const refusal_names[SPLICE_REFUSALS] = {
-    "token", "no_service", "seed", "work", "proof", "nonce", "bucket", "open", "full", "early"
-};
+static const char *const refusal_names[SPLICE_REFUSALS] = { "token", "no_service", "seed",   "work",
+                                                            "proof", "nonce",      "bucket", "open",
+                                                            "full",  "early" };
 
 void onion__pivot_metrics(const struct onion_pivot *v, const struct metric_out *o)
 {
@@ -211,6 +215,13 @@ void onion__pivot_metrics(const struct onion_pivot *v, const struct metric_out *
     metric_bound(o, used, limit, "nonces", v->n_nonces, ONION_NONCES_ALL);
     metric_bound(o, used, limit, "pivot_cell_bytes", mesh_cells_used(v->cells),
                  ONION_PIVOT_CELLS_BYTES);
+}
+
+void onion__pivot_stats(const struct onion_pivot *v, struct onion_relay_stats *out)
+{
+    out->registrations = map_len(v->by_token);
+    out->splices = v->n_splices;
+    out->serials = map_len(v->serials);
 }
 
 struct sums {

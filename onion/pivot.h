@@ -1,5 +1,6 @@
-/* onion/pivot.h - where clients meet services: registrations under tokens, splices of clients' paths
- * to them, and the price of a splice. Part of a relay. Spec: protocol.md, sections 11 and 13. */
+/* onion/pivot.h - where clients meet services: registrations under tokens, splices of clients'
+ * paths to them, and the price of a splice. Part of a relay. Spec: protocol.md, sections 11 and 13.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,5 +25,8 @@ void onion__pivot_register(struct onion_pivot *v, struct onion_path *p,
 void onion__pivot_splice(struct onion_pivot *v, struct onion_path *p, const struct onion_fields *f,
                          const uint8_t early[static ONION_TRAIN]);
 
+struct onion_relay_stats;
+/* Its part of them. */
+void onion__pivot_stats(const struct onion_pivot *v, struct onion_relay_stats *out);
 void onion__pivot_metrics(const struct onion_pivot *v, const struct metric_out *o);
 bool onion__pivot_check(const struct onion_pivot *v);

@@ -1,7 +1,7 @@
 /* onion/pivot_data.c - cells between a client and a service. No cell passes through: each is
- * deciphered, looked at, and written anew for the other side. Towards the service splices take turns
- * (deficit round robin, mesh/sched.h): little is given to the link ahead, so that the waiting is done
- * here, where it is fair. Spec: protocol.md, section 11, DATA. */
+ * deciphered, looked at, and written anew for the other side. Towards the service splices take
+ * turns (deficit round robin, mesh/sched.h): little is given to the link ahead, so that the waiting
+ * is done here, where it is fair. Spec: protocol.md, section 11, DATA. */
 #include "onion/pivot_internal.h"
 
 void pivot__say_close(struct onion_tail *t, uint32_t id, enum onion_close why)
@@ -13,7 +13,8 @@ void pivot__say_close(struct onion_tail *t, uint32_t id, enum onion_close why)
                                                     .len = sizeof reason });
 }
 
-/* ---- to the service ---------------------------------------------------------------------------- */
+/* ---- to the service ----------------------------------------------------------------------------
+ */
 
 static size_t waiting(const struct pivot_registration *g)
 {
@@ -74,7 +75,8 @@ void pivot__pump_fire(struct env_timer *t, void *arg)
         env_timer_in(v->env, t, ENV_MS(ONION_PIVOT_PUMP_MS));
 }
 
-/* ---- from the client --------------------------------------------------------------------------- */
+/* ---- from the client ---------------------------------------------------------------------------
+ */
 
 static void client_closed(struct pivot_splice *s, const struct onion_cell *c)
 {
@@ -104,7 +106,8 @@ const struct onion_tail_ops pivot__client_ops = { .cell = from_client,
                                                   .gone = pivot__client_gone,
                                                   .effort = client_effort };
 
-/* ---- from the service -------------------------------------------------------------------------- */
+/* ---- from the service --------------------------------------------------------------------------
+ */
 
 static void data_to_client(struct pivot_splice *s, const struct onion_cell *c)
 {
@@ -137,8 +140,8 @@ static void from_service(struct onion_tail *t, const struct onion_cell *c)
 {
     struct pivot_registration *g = container_of(t, struct pivot_registration, tail);
     struct pivot_splice *s = map_get(g->splices, &c->splice);
-    bool is_for_client = c->command == ONION_CELL_DATA ||
-                         (c->command == ONION_CELL_CLOSE && c->len == 1);
+    bool is_for_client =
+        c->command == ONION_CELL_DATA || (c->command == ONION_CELL_CLOSE && c->len == 1);
     if (c->command == ONION_CELL_TERMS)
         terms_heard(g, c);
     else if (!is_for_client)

@@ -38,7 +38,8 @@ void onion_effort_set(struct onion_effort *e, uint32_t rate, uint32_t burst, uin
         (void)mesh_bucket_take(&e->bucket, burst, now_ns);
 }
 
-/* ---- what happened ---------------------------------------------------------------------------- */
+/* ---- what happened ----------------------------------------------------------------------------
+ */
 
 static void seconds_pass(struct onion_effort *e, uint64_t now_ns)
 {
@@ -72,7 +73,8 @@ static bool is_half_full(const struct onion_effort *e)
     return e->open >= e->most / 2 + e->most % 2;
 }
 
-/* ---- up and down ------------------------------------------------------------------------------ */
+/* ---- up and down ------------------------------------------------------------------------------
+ */
 
 static void rise(struct onion_effort *e, uint64_t now_ns)
 {

@@ -1,6 +1,6 @@
-/* onion/pivot_effort.h - how much work a splice costs at a registration: rises while its bucket runs
- * dry or its places fill, falls when it is quiet. Pure: times come in. Spec: protocol.md, section 13,
- * "Control". */
+/* onion/pivot_effort.h - how much work a splice costs at a registration: rises while its bucket
+ * runs dry or its places fill, falls when it is quiet. Pure: times come in. Spec: protocol.md,
+ * section 13, "Control". */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,13 +9,13 @@
 #include "onion/limits.h"
 
 struct onion_effort {
-    uint32_t effort;  /* of the control alone: 0, or 8 and above */
-    uint32_t least;   /* the service's */
-    uint32_t floor;   /* below this solved nonces were forgotten: none may count again */
-    uint32_t most;    /* splices open at once */
-    uint32_t open;    /* now */
+    uint32_t effort; /* of the control alone: 0, or 8 and above */
+    uint32_t least;  /* the service's */
+    uint32_t floor;  /* below this solved nonces were forgotten: none may count again */
+    uint32_t most;   /* splices open at once */
+    uint32_t open;   /* now */
     struct mesh_bucket bucket;
-    uint64_t dry_s;   /* bit i: it ran dry in second (at_s - i) */
+    uint64_t dry_s; /* bit i: it ran dry in second (at_s - i) */
     uint64_t at_s;
     uint64_t busy_ns; /* last time (or the time until which) bucket or places are half used */
     uint64_t changed_ns;

@@ -16,7 +16,8 @@ void onion_nonces_fini(struct onion_nonces *n)
 
 static uint64_t word_of(const uint8_t nonce[static 16], uint32_t effort)
 {
-    unsigned log = effort > 0 ? 32u - (unsigned)__builtin_clz(effort) : 1u; /* 2^(log-1) <= effort */
+    unsigned log =
+        effort > 0 ? 32u - (unsigned)__builtin_clz(effort) : 1u; /* 2^(log-1) <= effort */
     return map_hash(nonce, 16) << LOG_BITS | log;
 }
 

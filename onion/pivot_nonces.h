@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "onion/limits.h"
 
-/* 56 bits of a keyed hash and the effort's power of two, 8 bytes for each; memory grows with use. */
+/* 56 bits of a keyed hash and the effort's power of two, 8 bytes for each; memory grows with use.
+ */
 struct onion_nonces {
     uint64_t *slots;
     size_t cap, len;

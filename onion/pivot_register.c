@@ -24,7 +24,8 @@ static void request_read(struct request *q, const struct onion_fields *f)
     q->serial = reader_u64(&r);
 }
 
-/* ---- terms ------------------------------------------------------------------------------------- */
+/* ---- terms -------------------------------------------------------------------------------------
+ */
 
 static uint32_t or_default(uint32_t v, uint32_t by_default, uint32_t most)
 {
@@ -73,7 +74,8 @@ void pivot__terms_set(struct pivot_registration *g, const struct onion_terms *t)
     g->pivot->n.terms++;
 }
 
-/* ---- registrations ----------------------------------------------------------------------------- */
+/* ---- registrations -----------------------------------------------------------------------------
+ */
 
 static struct pivot_registration *registration_new(struct onion_pivot *v, const struct request *q)
 {
@@ -175,7 +177,8 @@ void onion__pivot_register(struct onion_pivot *v, struct onion_path *p,
     move_to(g, p, &q);
 }
 
-/* ---- the path goes ----------------------------------------------------------------------------- */
+/* ---- the path goes -----------------------------------------------------------------------------
+ */
 
 void pivot__service_gone(struct onion_tail *t)
 {

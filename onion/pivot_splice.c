@@ -31,7 +31,8 @@ static void request_read(struct request *q, const struct onion_fields *f)
     q->effort = reader_u32(&r);
 }
 
-/* ---- proof of work ----------------------------------------------------------------------------- */
+/* ---- proof of work -----------------------------------------------------------------------------
+ */
 
 static bool find_seed(struct request *q)
 {
@@ -92,15 +93,16 @@ static bool remember(struct request *q)
     if (q->paid == 0)
         return true;
     size_t before = set->len;
-    int code = v->n_nonces < ONION_NONCES_ALL ? onion_nonces_add(set, q->proof, q->effort)
-                                              : CYX_EFULL;
+    int code =
+        v->n_nonces < ONION_NONCES_ALL ? onion_nonces_add(set, q->proof, q->effort) : CYX_EFULL;
     v->n_nonces += set->len - before;
     if (code == CYX_EFULL)
         make_room(q->reg);
     return code == 0;
 }
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- places ------------------------------------------------------------------------------------
+ */
 
 struct least {
     struct pivot_splice *splice;
@@ -138,7 +140,8 @@ static bool take_place(struct pivot_registration *g, uint32_t paid)
     return true;
 }
 
-/* ---- splices ----------------------------------------------------------------------------------- */
+/* ---- splices -----------------------------------------------------------------------------------
+ */
 
 static uint32_t draw_id(const struct pivot_registration *g)
 {
@@ -195,7 +198,8 @@ void pivot__client_gone(struct onion_tail *t)
     pivot__splice_free(s);
 }
 
-/* ---- SPLICE ------------------------------------------------------------------------------------ */
+/* ---- SPLICE ------------------------------------------------------------------------------------
+ */
 
 static enum onion_status status_of(enum splice_refusal why)
 {
@@ -255,10 +259,9 @@ static enum splice_refusal may_splice(struct onion_pivot *v, struct request *q)
 static void early_to_service(const struct pivot_splice *s, const struct onion_fields *f,
                              const uint8_t *early)
 {
-    const struct onion_cell c = { .command = ONION_CELL_DATA,
-                                  .kind = f->early_kind,
-                                  .payload = early,
-                                  .len = f->early_len };
+    const struct onion_cell c = {
+        .command = ONION_CELL_DATA, .kind = f->early_kind, .payload = early, .len = f->early_len
+    };
     for (unsigned i = 0; i < 2 && f->early_len > 0; i++)
         pivot__to_service(s->reg, s->id, &c);
 }

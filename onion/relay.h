@@ -1,6 +1,6 @@
-/* onion/relay.h - what a relay does: it carries paths of others, is the last hop of some of them (an
- * END that looks up and stores, a pivot where clients meet services), and says nothing to whoever
- * isn't proven fresh. One for each mesh. Spec: protocol.md, sections 8 to 11, 13, 16. */
+/* onion/relay.h - what a relay does: it carries paths of others, is the last hop of some of them
+ * (an END that looks up and stores, a pivot where clients meet services), and says nothing to
+ * whoever isn't proven fresh. One for each mesh. Spec: protocol.md, sections 8 to 11, 13, 16. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* onion/relay_build.c - a train arrives. In this order, so that the cheap comes first and whoever
  * isn't proven fresh hears nothing: budgets, the replay cache, the record (three scalar
- * multiplications in all), the stamp, the cache again, and only then what the record asks for. Spec:
- * protocol.md, sections 8, 9 and 16. */
+ * multiplications in all), the stamp, the cache again, and only then what the record asks for.
+ * Spec: protocol.md, sections 8, 9 and 16. */
 #include <sodium.h>
 #include <string.h>
 
@@ -23,39 +23,34 @@ static enum build_drop drop_of(enum drop d)
         return BUILD_DROP_TYPE;
     case DROP_KEY:
         return BUILD_DROP_HINT;
+    case DROP_REPLAY:
+        return BUILD_DROP_REPLAY;
+    case DROP_EXPIRED:
+        return BUILD_DROP_STAMP;
+    case DROP_LOAD:
     case DROP_MEMORY:
         return BUILD_DROP_FULL;
+    case DROP_STATE:
+        return BUILD_DROP_WAIT;
     default:
         return BUILD_DROP_OPEN;
     }
 }
 
-/* ---- freshness -------------------------------------------------------------------------------- */
-
-/* BUILD_DROPS: it is fresh, and noted. */
-static enum build_drop open_record(struct onion_relay *r, struct onion_opened *o)
+/* DROP_NONE: r->train's first record opened, is fresh, and noted. */
+static enum drop open_record(struct onion_relay *r, struct onion_opened *o)
 {
     uint64_t now = mesh_time(r->mesh);
-    if (onion_replay_has(r->replay, onion_train_ephemeral(r->train), now))
-        return BUILD_DROP_REPLAY;
-    enum drop d =
-        onion_hop_open(o, mesh_identity_of(r->mesh), mesh_network_of(r->mesh), r->train);
-    if (d != DROP_NONE)
-        return drop_of(d);
-    switch (onion_replay_enter(r->replay, o->e, o->fields.stamp, now)) {
-    case DROP_NONE:
-        return BUILD_DROPS;
-    case DROP_REPLAY:
-        return BUILD_DROP_REPLAY;
-    case DROP_LOAD:
-    case DROP_MEMORY:
-        return BUILD_DROP_FULL;
-    default:
-        return BUILD_DROP_STAMP;
-    }
+    enum drop d = onion_replay_check(r->replay, onion_train_ephemeral(r->train), now);
+    if (d == DROP_NONE)
+        d = onion_hop_open(o, mesh_identity_of(r->mesh), mesh_network_of(r->mesh), r->train);
+    if (d == DROP_NONE)
+        d = onion_replay_enter(r->replay, o->e, o->fields.stamp, now);
+    return d;
 }
 
-/* ---- what it asks for ------------------------------------------------------------------------- */
+/* ---- what it asks for -------------------------------------------------------------------------
+ */
 
 static void relay(struct onion_path *p, const struct onion_fields *f)
 {
@@ -95,7 +90,8 @@ static void do_command(struct onion_path *p, const struct onion_fields *f)
     }
 }
 
-/* ---- a train arrives --------------------------------------------------------------------------- */
+/* ---- a train arrives ---------------------------------------------------------------------------
+ */
 
 static void opened(struct onion_relay *r, struct onion__link *k, uint32_t id,
                    const struct onion_opened *o)
@@ -132,9 +128,9 @@ void onion__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
         return;
     }
     memcpy(r->train, train, ONION_TRAIN);
-    enum build_drop why = open_record(r, &o);
-    if (why != BUILD_DROPS)
-        drop(r, l, id, why);
+    enum drop d = open_record(r, &o);
+    if (d != DROP_NONE)
+        drop(r, l, id, drop_of(d));
     else
         opened(r, k, id, &o);
     sodium_memzero(r->train, ONION_TRAIN); /* an early payload, or routes */

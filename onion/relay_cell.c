@@ -13,7 +13,8 @@ static struct onion_path *by_next(struct onion_slot *s)
     return container_of(s, struct onion_path, next);
 }
 
-/* ---- cells ------------------------------------------------------------------------------------ */
+/* ---- cells ------------------------------------------------------------------------------------
+ */
 
 static void drop(struct onion_relay *r, enum cell_drop why)
 {
@@ -110,7 +111,8 @@ static void cell_next(struct onion_slot *s, uint8_t cell[static MESH_CELL])
     }
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------
+ */
 
 static void build_again(struct onion_slot *s, const uint8_t train[static ONION_TRAIN])
 {

@@ -21,7 +21,8 @@
 struct onion_pivot;
 struct onion_end;
 
-/* ---- paths ------------------------------------------------------------------------------------ */
+/* ---- paths ------------------------------------------------------------------------------------
+ */
 
 enum path_state {
     PATH_BUILDING, /* the train went on, or waits for its link: no reply yet */
@@ -44,7 +45,7 @@ enum path_event {
 struct onion__building {
     struct onion_path *path;
     struct onion_answer answer;
-    uint8_t *train; /* ONION_TRAIN bytes that wait for the link; NULL: sent */
+    uint8_t *train;      /* ONION_TRAIN bytes that wait for the link; NULL: sent */
     struct list waiting; /* onion__link.waiting of the next link */
 };
 
@@ -72,7 +73,8 @@ struct onion_path {
     const struct mesh_link *from;     /* the link before, as a key: it may be gone */
 };
 
-/* ---- links ------------------------------------------------------------------------------------ */
+/* ---- links ------------------------------------------------------------------------------------
+ */
 
 /* What is kept of a link that paths (or their tombstones) are on. */
 struct onion__link {
@@ -99,7 +101,8 @@ struct onion__tomb {
     uint64_t until_ns;
 };
 
-/* ---- the relay -------------------------------------------------------------------------------- */
+/* ---- the relay --------------------------------------------------------------------------------
+ */
 
 enum build_drop {
     BUILD_DROP_BUDGET, /* of the link, or of all */
@@ -107,19 +110,20 @@ enum build_drop {
     BUILD_DROP_HINT,   /* none of our onion keys */
     BUILD_DROP_REPLAY, /* that ephemeral was seen */
     BUILD_DROP_OPEN,   /* didn't open */
-    BUILD_DROP_STAMP,  /* too old, too new, or from before an unclean stop */
+    BUILD_DROP_STAMP,  /* too old or too new */
     BUILD_DROP_FULL,   /* the replay cache, or memory */
+    BUILD_DROP_WAIT,   /* after an unclean stop, or for the disk: nothing is proven fresh */
     BUILD_DROP_SIDE,   /* an id of our side */
     BUILD_DROPS,
 };
 
 enum cell_drop {
-    CELL_DROP_STRAY,     /* no such path: answered with DESTROY */
-    CELL_DROP_GONE,      /* a tombstone */
-    CELL_DROP_EARLY,     /* from before, while building */
-    CELL_DROP_REPEAT,    /* the duplicate window */
-    CELL_DROP_NOISE,     /* not recognised at the end */
-    CELL_DROP_COMMAND,   /* recognised, but nothing for this end */
+    CELL_DROP_STRAY,   /* no such path: answered with DESTROY */
+    CELL_DROP_GONE,    /* a tombstone */
+    CELL_DROP_EARLY,   /* from before, while building */
+    CELL_DROP_REPEAT,  /* the duplicate window */
+    CELL_DROP_NOISE,   /* not recognised at the end */
+    CELL_DROP_COMMAND, /* recognised, but nothing for this end */
     CELL_DROP_MEMORY,
     CELL_DROPS,
 };
@@ -161,7 +165,8 @@ static inline uint64_t onion__now(const struct onion_relay *r)
     return env_now_ns(r->env);
 }
 
-/* ---- relay_link.c ----------------------------------------------------------------------------- */
+/* ---- relay_link.c -----------------------------------------------------------------------------
+ */
 
 /* The account of a link, made when there is none. NULL: no memory. */
 struct onion__link *onion__link_get(struct onion_relay *r, struct mesh_link *l);
@@ -174,13 +179,15 @@ bool onion__link_may_build(struct onion_relay *r, struct onion__link *k);
 void onion__links_free(struct onion_relay *r);
 void onion__link_watch(struct onion_relay *r);
 
-/* ---- relay_tombs.c ---------------------------------------------------------------------------- */
+/* ---- relay_tombs.c ----------------------------------------------------------------------------
+ */
 
 /* The id is GONE for ONION_TOMBSTONE_S: whatever comes for it is dropped. */
 void onion__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path);
 void onion__tomb_free(struct onion__tomb *t);
 
-/* ---- relay_path.c ----------------------------------------------------------------------------- */
+/* ---- relay_path.c -----------------------------------------------------------------------------
+ */
 
 /* Enters a path under (l, id), BUILDING, with its keys; answer moves in and is wiped. At the bound
  * the idlest of the largest prefix gives way. 0; CYX_EFULL: an unlisted link has enough;
@@ -210,11 +217,13 @@ static inline void onion__path_used(struct onion_path *p, uint64_t now_ns)
         onion__path_moved(p, now_ns);
 }
 
-/* ---- relay_cell.c ----------------------------------------------------------------------------- */
+/* ---- relay_cell.c -----------------------------------------------------------------------------
+ */
 
 extern const struct onion_slot_ops onion__before_ops, onion__next_ops;
 
-/* ---- relay_build.c, relay_next.c -------------------------------------------------------------- */
+/* ---- relay_build.c, relay_next.c --------------------------------------------------------------
+ */
 
 void onion__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
                         const uint8_t train[static ONION_TRAIN]);
@@ -223,12 +232,14 @@ enum onion_status onion__next_extend(struct onion_path *p, const uint8_t id[stat
 /* The link came up: sends the train. False: it can't be. */
 bool onion__next_up(struct onion_path *p);
 
-/* ---- relay_timers.c --------------------------------------------------------------------------- */
+/* ---- relay_timers.c ---------------------------------------------------------------------------
+ */
 
 void onion__timers_arm(struct onion_relay *r);
 void onion__timers_fire(struct env_timer *t, void *arg);
 
-/* ---- relay.c: for tests ----------------------------------------------------------------------- */
+/* ---- relay.c: for tests -----------------------------------------------------------------------
+ */
 
 /* Recomputes every count and bound of relay, pivot and END; false: they don't hold. */
 bool onion__relay_check(const struct onion_relay *r);

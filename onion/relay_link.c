@@ -68,7 +68,8 @@ bool onion__link_may_build(struct onion_relay *r, struct onion__link *k)
     return onion_share_take(r->builds, k->prefix, k->number, now);
 }
 
-/* ---- what happens to links --------------------------------------------------------------------- */
+/* ---- what happens to links ---------------------------------------------------------------------
+ */
 
 /* Each train leaves the list as it is sent, or its path ends. */
 static void link_up(void *arg, struct mesh_link *l)

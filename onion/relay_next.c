@@ -1,11 +1,12 @@
-/* onion/relay_next.c - the next hop of a path. Only to a node whose signed record we hold: addresses
- * never come from a client. Spec: protocol.md, section 8, statuses 2 to 4. */
+/* onion/relay_next.c - the next hop of a path. Only to a node whose signed record we hold:
+ * addresses never come from a client. Spec: protocol.md, section 8, statuses 2 to 4. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "onion/relay_internal.h"
 
-/* ---- who that is ------------------------------------------------------------------------------ */
+/* ---- who that is ------------------------------------------------------------------------------
+ */
 
 /* Records that were proven when they came in, so only taken apart here. */
 struct wanted {
@@ -88,7 +89,8 @@ static enum onion_status find_link(struct onion_path *p, const uint8_t *id, stru
     return state_of(*out) != MESH_LINK_CLOSING ? ONION_OK : ONION_NEXT_UNREACHABLE;
 }
 
-/* ---- sending the train ------------------------------------------------------------------------- */
+/* ---- sending the train -------------------------------------------------------------------------
+ */
 
 static enum onion_status send_train(struct onion_path *p, const uint8_t *train)
 {

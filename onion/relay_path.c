@@ -9,8 +9,8 @@
  *   GONE      the memory is freed; a tombstone on each link drops what still comes for the id
  *
  * Every path also ends ONION_LIFE_S after its build, ONION_IDLE_S after its last cell, and
- * ONION_UNUSED_S after its reply if it never carried one. Those are ordered lists with one timer for
- * all (relay_timers.c). */
+ * ONION_UNUSED_S after its reply if it never carried one. Those are ordered lists with one timer
+ * for all (relay_timers.c). */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@
 
 enum { SAY_BEFORE = 1, SAY_NEXT = 2 };
 
-/* ---- leaving ---------------------------------------------------------------------------------- */
+/* ---- leaving ----------------------------------------------------------------------------------
+ */
 
 static void building_free(struct onion_path *p)
 {
@@ -81,7 +82,8 @@ static void slot_end(struct onion_relay *r, struct onion_slot *s, bool say)
     onion__tomb_add(r, l, id);
 }
 
-/* ---- states ----------------------------------------------------------------------------------- */
+/* ---- states -----------------------------------------------------------------------------------
+ */
 
 static void use_list(struct onion_path *p, struct list *to)
 {
@@ -155,7 +157,8 @@ void onion__path_moved(struct onion_path *p, uint64_t now_ns)
     list_push_back(&p->relay->idle, &p->by_use);
 }
 
-/* ---- replies ---------------------------------------------------------------------------------- */
+/* ---- replies ----------------------------------------------------------------------------------
+ */
 
 /* Seals our record, once, and sends the reply back. False: it could not be sent. */
 static bool reply_send(struct onion_path *p, enum onion_status status, bool is_last,
@@ -164,8 +167,8 @@ static bool reply_send(struct onion_path *p, enum onion_status status, bool is_l
     struct onion_relay *r = p->relay;
     onion_hop_reply(&p->building->answer, status, 0, NULL, is_last, r->env, reply);
     r->n.build_status[status]++;
-    return p->before.link != NULL && mesh_train_send(p->before.link, p->before.path, true, reply,
-                                                     ONION_REPLY) == 0;
+    return p->before.link != NULL &&
+           mesh_train_send(p->before.link, p->before.path, true, reply, ONION_REPLY) == 0;
 }
 
 static void reply_error(struct onion_relay *r, struct mesh_link *l, uint32_t id,
@@ -205,7 +208,8 @@ void onion__path_end(struct onion_path *p, struct onion_tail *t)
         path_gone(p, SAY_BEFORE);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 static void building_reply(struct onion_path *p, const uint8_t *from_next)
 {
@@ -309,7 +313,8 @@ void onion__path_step(struct onion_path *p, enum path_event ev, const uint8_t *r
     }
 }
 
-/* ---- entering --------------------------------------------------------------------------------- */
+/* ---- entering ---------------------------------------------------------------------------------
+ */
 
 static struct onion__group *group_of(struct onion_relay *r, uint64_t prefix)
 {
@@ -332,10 +337,10 @@ static struct onion__group *group_of(struct onion_relay *r, uint64_t prefix)
 static void give_way(struct onion_relay *r)
 {
     enum { LOOK = 16 };
-    const struct greedy_item *top = greedy_top(&r->greedy, LOOK);
+    struct greedy_item *top = greedy_top(&r->greedy, LOOK);
     if (top == NULL)
         return;
-    const struct onion__group *g = container_of(top, struct onion__group, greedy);
+    struct onion__group *g = container_of(top, struct onion__group, greedy);
     r->n.gave_way++;
     onion__path_step(container_of(g->paths.next, struct onion_path, by_group), PATH_EV_EXPIRED,
                      NULL);

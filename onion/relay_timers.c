@@ -1,6 +1,6 @@
 /* onion/relay_timers.c - everything of a relay that ends by itself. All that wait for the same span
- * stand in one list, in the order in which they end, so one timer is enough: it is set for the first
- * of the heads. A wake-up ends a bounded number of them. */
+ * stand in one list, in the order in which they end, so one timer is enough: it is set for the
+ * first of the heads. A wake-up ends a bounded number of them. */
 #include "onion/relay_internal.h"
 
 enum { BUDGET = 256 };
@@ -17,8 +17,8 @@ enum { QUEUES = 4 };
 static void queues_of(struct onion_relay *r, struct queue out[static QUEUES])
 {
     out[0] = (struct queue){ &r->building, ENV_S(ONION_BUILD_WAIT_S), PATH_EV_SILENCE, NULL };
-    out[1] = (struct queue){ &r->unused, ENV_S(ONION_UNUSED_S), PATH_EV_EXPIRED,
-                             &r->n.expired_unused };
+    out[1] =
+        (struct queue){ &r->unused, ENV_S(ONION_UNUSED_S), PATH_EV_EXPIRED, &r->n.expired_unused };
     out[2] = (struct queue){ &r->idle, ENV_S(ONION_IDLE_S), PATH_EV_EXPIRED, &r->n.expired_idle };
     out[3] = (struct queue){ &r->closing, ENV_S(ONION_CLOSING_S), PATH_EV_EXPIRED, NULL };
 }
@@ -30,7 +30,8 @@ static struct onion_path *first_by_use(const struct list *l)
 
 static struct onion_path *first_by_life(const struct onion_relay *r)
 {
-    return list_empty(&r->by_life) ? NULL : container_of(r->by_life.next, struct onion_path, by_life);
+    return list_empty(&r->by_life) ? NULL
+                                   : container_of(r->by_life.next, struct onion_path, by_life);
 }
 
 static struct onion__tomb *first_tomb(const struct onion_relay *r)

@@ -1,5 +1,5 @@
-/* onion/relay_tombs.c - GONE: a path id that ended, or whose DESTROY overtook its BUILD. It stands in
- * the switch and drops whatever comes. */
+/* onion/relay_tombs.c - GONE: a path id that ended, or whose DESTROY overtook its BUILD. It stands
+ * in the switch and drops whatever comes. */
 #include <stdlib.h>
 
 #include "onion/relay_internal.h"

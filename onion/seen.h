@@ -15,8 +15,9 @@ struct onion_seen;
 enum onion_seen_answer { ONION_SEEN_NEW, ONION_SEEN_REPEAT, ONION_SEEN_NO_MEMORY };
 
 /* Was this cell among the last ONION_WINDOW_CELLS? If not, it is noted. *s is NULL at first and is
- * made here; it grows with the cells that came, up to onion_seen_bytes of the full window, so that a
- * path that carries a cell a minute costs little. Owned by the caller (free). NO_MEMORY: not noted. */
+ * made here; it grows with the cells that came, up to onion_seen_bytes of the full window, so that
+ * a path that carries a cell a minute costs little. Owned by the caller (free). NO_MEMORY: not
+ * noted. */
 enum onion_seen_answer onion_seen_note(struct onion_seen **s, const uint8_t cell[static MESH_CELL]);
 /* What it takes, in bytes; 0 for NULL. */
 size_t onion_seen_bytes(const struct onion_seen *s);

@@ -1,7 +1,7 @@
 /* Two levels of the same thing: a bucket, and the members that share it, each with a bucket of its
  * own that fills at the rate over the number of members. A member within its part may empty the
- * common bucket; one beyond may take only what lies above half, so what is below is always there for
- * the others. */
+ * common bucket; one beyond may take only what lies above half, so what is below is always there
+ * for the others. */
 #include "onion/share.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* onion/share.h - a rate that many want, shared fairly: by prefix first, then by link within a
  * prefix. Whoever stays within its part is let through as long as the rate is kept; what the others
- * leave over is there for who wants more. Pure: the time comes in. Spec: protocol.md, section 16. */
+ * leave over is there for who wants more. Pure: the time comes in. Spec: protocol.md, section 16.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -29,7 +29,8 @@ void onion__tail_leave(struct onion_tail *t)
     onion__path_closing(p);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------
+ */
 
 int onion__tail_send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL])
 {
@@ -59,7 +60,8 @@ size_t onion__tail_queued(const struct onion_tail *t)
                                                : 0;
 }
 
-/* ---- STATS ------------------------------------------------------------------------------------ */
+/* ---- STATS ------------------------------------------------------------------------------------
+ */
 
 static void stats_send(struct onion_tail *t)
 {
@@ -70,8 +72,9 @@ static void stats_send(struct onion_tail *t)
                                    .effort = t->ops->effort != NULL ? t->ops->effort(t) : 0 };
     onion_stats_write(payload, &s);
     t->stats_ns = onion__now(t->path->relay);
-    (void)onion__tail_send(t, &(struct onion_cell){
-                                  .command = ONION_CELL_STATS, .payload = payload, .len = ONION_STATS });
+    (void)onion__tail_send(t, &(struct onion_cell){ .command = ONION_CELL_STATS,
+                                                    .payload = payload,
+                                                    .len = ONION_STATS });
 }
 
 static void stats_heard(struct onion_tail *t, const struct onion_cell *c)
@@ -81,7 +84,8 @@ static void stats_heard(struct onion_tail *t, const struct onion_cell *c)
         stats_send(t);
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------------
+ */
 
 void onion__tail_heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL])
 {

@@ -1,6 +1,6 @@
-/* onion/tail.h - the last hop's end of a path: recognises cells, numbers and enciphers those that go
- * back, counts both and says so in STATS. What stands on it is an END, a service's registration or a
- * client's splice. For the files of a relay. Spec: protocol.md, section 10. */
+/* onion/tail.h - the last hop's end of a path: recognises cells, numbers and enciphers those that
+ * go back, counts both and says so in STATS. What stands on it is an END, a service's registration
+ * or a client's splice. For the files of a relay. Spec: protocol.md, section 10. */
 #pragma once
 #include "onion/cell.h"
 
@@ -30,12 +30,13 @@ void onion__tail_attach(struct onion_tail *t, const struct onion_tail_ops *ops,
                         struct onion_path *p);
 /* Ends the path (DESTROY); `gone` is not called. No path: nothing happens. */
 void onion__tail_close(struct onion_tail *t);
-/* Lets the path go: what was sent still gets through, then DESTROY in ONION_CLOSING_S. `gone` is not
- * called. */
+/* Lets the path go: what was sent still gets through, then DESTROY in ONION_CLOSING_S. `gone` is
+ * not called. */
 void onion__tail_leave(struct onion_tail *t);
 /* Sends a cell towards the client. 0 or as mesh_cell_send; CYX_ECLOSED: no path. */
 int onion__tail_send(struct onion_tail *t, const struct onion_cell *c);
-/* The same for one that onion_cell_write wrote already: gets its counter, is enciphered in place. */
+/* The same for one that onion_cell_write wrote already: gets its counter, is enciphered in place.
+ */
 int onion__tail_send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL]);
 /* Cells of this path that wait on its link. */
 size_t onion__tail_queued(const struct onion_tail *t);
