@@ -25,8 +25,8 @@
  * - Keys rotate: a file names all keys when it is written, and counts for an identity that holds
  *   one of them. Builds are accepted only while the file on disk counts.
  * - New keys end a wait: the identity is on disk first (the caller's part). Killed then: the file
- *   names none of its keys, and T decides. Then the cache is emptied, and accepts nothing until a
- *   file that names the new key is on disk. Killed: that file's ceiling decides. Should the old
+ *   names none of its keys, and T decides. Then the cache is emptied; it accepts nothing until a
+ * file that names the new key is on disk. Killed: that file's ceiling decides. Should the old
  *   identity come back (a backup), the new file doesn't count for it.
  * - Clean stop: from the call on nothing is accepted, so what is being saved stays complete. The
  *   store comes after all earlier ones. Killed: "in use" or saved, both are right. */
@@ -52,6 +52,7 @@ struct onion_replay {
         uint64_t ceiling;
         struct onion__key_names names;
     } on_disk, in_flight;
+    struct onion__key_names lineage; /* keys whose builds the generations remember */
     bool is_storing;
     uint64_t clock; /* network time as last heard */
     uint64_t tried; /* ... at the last try: a failing disk is asked once a second */
@@ -186,6 +187,8 @@ static void keep_ahead(struct onion_replay *r, uint64_t now)
         return;
     r->now.ceiling = greater(r->now.ceiling, want);
     r->now.names = names_of(r->identity);
+    if (names_ours(&r->lineage, r->identity))
+        r->lineage = r->now.names; /* a rotation; all new ones wait for onion_replay_renewed */
     r->in_flight.ceiling = r->now.ceiling;
     r->in_flight.names = r->now.names;
     int len = onion__replay_encode(&r->now, file, sizeof file);
@@ -263,6 +266,7 @@ struct onion_replay *onion_replay_open(struct env *env, const struct onion_repla
     if (r != NULL) {
         r->env = env;
         r->identity = start->identity;
+        r->lineage = names_of(r->identity);
     }
     if (r == NULL || begin(r, start) != 0) {
         onion_replay_close(r);
@@ -348,8 +352,10 @@ bool onion_replay_tick(struct onion_replay *r, uint64_t now)
 
 void onion_replay_renewed(struct onion_replay *r, uint64_t now)
 {
+    if (names_ours(&r->lineage, r->identity))
+        return; /* keys that builds were accepted under: nothing may be forgotten */
     begin_empty(r, now);
-    sodium_memzero(&r->on_disk, sizeof r->on_disk);
+    r->lineage = names_of(r->identity);
     keep_ahead(r, now);
 }
 

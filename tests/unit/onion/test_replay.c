@@ -416,6 +416,23 @@ Test(replay, asks_for_a_new_key_when_time_went_back_by_hours)
     cr_assert_not(onion_replay_tick(g.replay, g.now));
 }
 
+Test(replay, forgets_nothing_when_told_of_new_keys_that_are_none)
+{
+    uint64_t stamp = replay_rig_stamp(&g);
+    expect(1, stamp, DROP_NONE);
+    onion_replay_renewed(g.replay, g.now);
+    expect(1, stamp, DROP_REPLAY);
+    g.now += 12 * 3600;
+    cr_assert(mesh_identity_rotate(g.identity, sim_node_env(g.node), g.now, true));
+    pass(60);
+    expect(2, replay_rig_stamp(&g), DROP_NONE);
+    g.identity->onion[1] = (struct mesh_keypair){ 0 }; /* the key it was opened with is gone */
+    pass(60);
+    expect(3, replay_rig_stamp(&g), DROP_NONE);
+    onion_replay_renewed(g.replay, g.now);
+    expect(3, replay_rig_stamp(&g), DROP_REPLAY);
+}
+
 Test(replay, waits_when_time_went_back_and_the_wait_is_short)
 {
     be_busy(2000);
