@@ -22,11 +22,11 @@
  * T, which may lag. The floor is max(T, now) + 60 + that lag + 1. New keys need no file.
  * - The next minute's ceiling is being written. Killed: either file is right. The disk refuses: the
  *   old ceiling holds, and when time has passed it nothing is accepted.
- * - Keys rotate: a file names all keys when it is written, and counts for an identity whose oldest
- *   key it names. Builds are accepted only while the file on disk does.
+ * - Keys rotate: a file names all keys when it is written, and counts for an identity that holds
+ *   one of them. Builds are accepted only while the file on disk counts.
  * - New keys end a wait: the identity is on disk first (the caller's part). Killed then: the file
- *   names none of its keys, and T decides. Then the cache is emptied, and accepts nothing until a
- *   file that names the new key is on disk. Killed: that file's ceiling decides. Should the old
+ *   names none of its keys, and T decides. Then the cache is emptied; it accepts nothing until a
+ * file that names the new key is on disk. Killed: that file's ceiling decides. Should the old
  *   identity come back (a backup), the new file doesn't count for it.
  * - Clean stop: from the call on nothing is accepted, so what is being saved stays complete. The
  *   store comes after all earlier ones. Killed: "in use" or saved, both are right. */
@@ -36,6 +36,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/reader.h"
 #include "onion/replay_internal.h"
 
 enum { MINUTE = 60 };
@@ -51,8 +52,10 @@ struct onion_replay {
         uint64_t ceiling;
         struct onion__key_names names;
     } on_disk, in_flight;
+    struct onion__key_names lineage; /* keys whose builds the generations remember */
     bool is_storing;
-    uint64_t tried; /* network time of the last try: a failing disk is asked once a second */
+    uint64_t clock; /* network time as last heard */
+    uint64_t tried; /* ... at the last try: a failing disk is asked once a second */
     bool is_failing;
 
     bool is_stopped;
@@ -102,10 +105,10 @@ static void rotate(struct onion_replay *r, uint64_t now)
 static uint64_t hash_of(const struct onion_replay *r, const uint8_t e[static 32])
 {
     uint8_t out[crypto_shorthash_BYTES];
-    uint64_t hash;
     _Static_assert(ONION__REPLAY_KEY == crypto_shorthash_KEYBYTES, "SipHash-2-4");
     crypto_shorthash(out, e, 32, r->now.key);
-    memcpy(&hash, out, sizeof hash);
+    struct reader in = reader_on(out, sizeof out);
+    uint64_t hash = reader_u64(&in);
     return hash != 0 ? hash : 1; /* 0 marks an empty slot */
 }
 
@@ -113,10 +116,8 @@ static uint64_t hash_of(const struct onion_replay *r, const uint8_t e[static 32]
 
 static uint64_t name_of(const struct mesh_keypair *k)
 {
-    uint64_t name = 0;
-    if (k->made != 0)
-        memcpy(&name, k->pub, sizeof name);
-    return name;
+    struct reader in = reader_on(k->pub, sizeof k->pub);
+    return k->made != 0 ? reader_u64(&in) : 0;
 }
 
 static struct onion__key_names names_of(const struct mesh_identity *i)
@@ -127,17 +128,16 @@ static struct onion__key_names names_of(const struct mesh_identity *i)
     return names;
 }
 
-/* Does a file with these names count for the keys that we hold? They come and go at the ends of
- * one row, so it is enough to look for the oldest. */
+/* Does a file with these names count for the keys that we hold? Keys come and go one by one, but
+ * for a wait's end, which replaces them all and empties the cache: one in common is enough. */
 static bool names_ours(const struct onion__key_names *names, const struct mesh_identity *i)
 {
-    uint64_t oldest = 0;
-    for (size_t k = 0; k < MESH_ONION_KEYS; k++)
-        if (i->onion[k].made != 0)
-            oldest = name_of(&i->onion[k]);
-    for (size_t k = 0; k < MESH_ONION_KEYS; k++)
-        if (oldest != 0 && names->of[k] == oldest)
-            return true;
+    for (size_t k = 0; k < MESH_ONION_KEYS; k++) {
+        uint64_t name = name_of(&i->onion[k]);
+        for (size_t n = 0; n < MESH_ONION_KEYS; n++)
+            if (name != 0 && names->of[n] == name)
+                return true;
+    }
     return false;
 }
 
@@ -160,14 +160,18 @@ static void release(struct onion_replay *r)
     free(r);
 }
 
+static void keep_ahead(struct onion_replay *r, uint64_t now);
+
 static void in_use_stored(void *arg, int code)
 {
     struct onion_replay *r = arg;
     r->n_stores_open--;
     r->is_storing = false;
     note_result(r, code);
-    if (code == 0)
+    if (code == 0) {
         r->on_disk = r->in_flight;
+        keep_ahead(r, r->clock); /* keys or time may have moved on meanwhile */
+    }
     release(r);
 }
 
@@ -177,11 +181,14 @@ static void keep_ahead(struct onion_replay *r, uint64_t now)
     uint8_t file[256];
     uint64_t want = sum(now, ONION_STAMP_FUTURE_S + ONION_REPLAY_LEAD_S);
     want -= want % MINUTE; /* as stamps are */
+    r->clock = now;
     bool is_ahead = r->on_disk.ceiling >= want && names_ours(&r->on_disk.names, r->identity);
     if (is_ahead || r->is_storing || r->is_stopped || (r->is_failing && now == r->tried))
         return;
     r->now.ceiling = greater(r->now.ceiling, want);
     r->now.names = names_of(r->identity);
+    if (names_ours(&r->lineage, r->identity))
+        r->lineage = r->now.names; /* a rotation; all new ones wait for onion_replay_renewed */
     r->in_flight.ceiling = r->now.ceiling;
     r->in_flight.names = r->now.names;
     int len = onion__replay_encode(&r->now, file, sizeof file);
@@ -259,6 +266,7 @@ struct onion_replay *onion_replay_open(struct env *env, const struct onion_repla
     if (r != NULL) {
         r->env = env;
         r->identity = start->identity;
+        r->lineage = names_of(r->identity);
     }
     if (r == NULL || begin(r, start) != 0) {
         onion_replay_close(r);
@@ -344,8 +352,10 @@ bool onion_replay_tick(struct onion_replay *r, uint64_t now)
 
 void onion_replay_renewed(struct onion_replay *r, uint64_t now)
 {
+    if (names_ours(&r->lineage, r->identity))
+        return; /* keys that builds were accepted under: nothing may be forgotten */
     begin_empty(r, now);
-    sodium_memzero(&r->on_disk, sizeof r->on_disk);
+    r->lineage = names_of(r->identity);
     keep_ahead(r, now);
 }
 

@@ -26,7 +26,7 @@
 enum {
     ONION_REPLAY_TICK_S = 10,
     /* How long before a stamp becomes acceptable the file that allows it is written: two ticks. A
-     * crash costs a relay the rest of the minute of the file: 60 to 140 s of builds. */
+     * crash costs a relay 80 to 140 s of builds. */
     ONION_REPLAY_LEAD_S = 20,
     /* T is written once a minute; a file that is lost leaves nothing better to go by. */
     ONION_REPLAY_LAG_S = 120,
@@ -75,8 +75,8 @@ enum drop onion_replay_enter(struct onion_replay *r, const uint8_t e[static 32],
 CYX_MUST_USE bool onion_replay_tick(struct onion_replay *r, uint64_t now);
 /* Seconds until builds of a client with our clock are accepted again; 0: now. */
 uint64_t onion_replay_wait(const struct onion_replay *r, uint64_t now);
-/* The identity has one onion key, just drawn, and that is on disk: not sooner, or a crash would
- * leave the old keys with a cache that forgot them. */
+/* The identity has one onion key, just drawn, and that is on disk. While it still holds a key of
+ * before, nothing happens: nothing may be forgotten. */
 void onion_replay_renewed(struct onion_replay *r, uint64_t now);
 
 /* A clean stop: accepts nothing from now on, and saves the set. 0: `done` (may be NULL) follows,
