@@ -14,12 +14,12 @@ static_assert((ONION_WINDOW_CELLS & (ONION_WINDOW_CELLS - 1)) == 0, "the ring do
 struct onion_seen {
     uint8_t cap, len;
     uint8_t at; /* where the next one goes, from 0: the oldest stands there once all are used */
-    uint64_t keys[];
+    uint32_t keys[];
 };
 
 static size_t bytes_of(size_t cap)
 {
-    return sizeof(struct onion_seen) + cap * (sizeof(uint64_t) + 2);
+    return sizeof(struct onion_seen) + cap * (sizeof(uint32_t) + 2);
 }
 
 size_t onion_seen_bytes(const struct onion_seen *s)
@@ -33,12 +33,12 @@ static uint8_t *next_of(struct onion_seen *s)
 }
 
 /* Cells are ciphertext: any bits do. Who makes them collide makes a look walk the ring, no more. */
-static uint8_t *head_of(struct onion_seen *s, uint64_t key)
+static uint8_t *head_of(struct onion_seen *s, uint32_t key)
 {
-    return next_of(s) + s->cap + ((key ^ key >> 32) & (s->cap - 1u));
+    return next_of(s) + s->cap + (key & (s->cap - 1u));
 }
 
-static bool has(struct onion_seen *s, uint64_t key)
+static bool has(struct onion_seen *s, uint32_t key)
 {
     const uint8_t *next = next_of(s);
     for (uint8_t at = *head_of(s, key); at != NONE; at = next[at - 1])
@@ -57,7 +57,7 @@ static void forget_oldest(struct onion_seen *s)
     *link = NONE;
 }
 
-static void add(struct onion_seen *s, uint64_t key)
+static void add(struct onion_seen *s, uint32_t key)
 {
     if (s->len == s->cap)
         forget_oldest(s);
@@ -87,8 +87,9 @@ static bool grow(struct onion_seen **s)
 
 enum onion_seen_answer onion_seen_note(struct onion_seen **s, const uint8_t cell[static MESH_CELL])
 {
-    uint64_t key;
-    memcpy(&key, cell, sizeof key);
+    uint64_t first;
+    memcpy(&first, cell, sizeof first);
+    uint32_t key = (uint32_t)((first * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
     if (*s != NULL && has(*s, key))
         return ONION_SEEN_REPEAT;
     if ((*s == NULL || ((*s)->len == (*s)->cap && (*s)->cap < ONION_WINDOW_CELLS)) && !grow(s))

@@ -1,7 +1,9 @@
 /* onion/seen.h - the last cells of one direction of a path, by which a repeated one is known: a
- * relay that sends a cell twice must not give the next but one two equal cells. A ring of the first
- * 8 bytes of each, with a hash chain through it, so that a look costs the same however full it is.
- * Pure. Spec: protocol.md, section 9, "Duplicate window". */
+ * relay that is sent a cell twice must not give the next hop two equal cells. A ring of what the
+ * first 8 bytes of each fold to, with a hash chain through it, so that a look costs the same
+ * however full it is. A repeat is always known; a new cell is taken for one with a chance of 128 in
+ * 2^32, far below any link's loss, and that halves what an idle path costs. Pure. Spec:
+ * protocol.md, section 9, "Duplicate window". */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -118,11 +118,33 @@ static struct member *member_of(struct level *l, uint64_t key, uint64_t now_ns)
     return m;
 }
 
-/* Is there a token, with as much left behind it as it may not touch? */
-static bool has(const struct mesh_bucket *b, bool is_within, uint64_t now_ns)
+enum standing { BEYOND, WITHIN, RESTED };
+
+/* What has to be in a common bucket for a member of that standing. */
+static uint64_t least_for(const struct mesh_bucket *b, enum standing s)
 {
-    uint64_t least = is_within || b->burst < 2 ? 1 : b->burst / 2 + 1;
-    return mesh_bucket_when(b, least, now_ns) <= now_ns;
+    switch (s) {
+    case RESTED:
+        return 1;
+    case WITHIN:
+        return b->burst / 4 + 1;
+    case BEYOND:
+        return b->burst / 2 + 1;
+    }
+    return b->burst;
+}
+
+static bool holds(const struct mesh_bucket *b, uint64_t n, uint64_t now_ns)
+{
+    return mesh_bucket_when(b, n, now_ns) <= now_ns;
+}
+
+/* By its own bucket, of which a member of standing `below` wants a token. */
+static enum standing standing_of(const struct mesh_bucket *b, enum standing below, uint64_t now_ns)
+{
+    if (!holds(b, least_for(b, below), now_ns))
+        return BEYOND;
+    return holds(b, b->burst / 2 + 1, now_ns) ? RESTED : WITHIN;
 }
 
 bool onion_share_take(struct onion_share *s, uint64_t prefix, uint64_t link, uint64_t now_ns)
@@ -135,9 +157,9 @@ bool onion_share_take(struct onion_share *s, uint64_t prefix, uint64_t link, uin
     struct member *l = member_of(&p->level, link, now_ns);
     if (l == NULL)
         return false;
-    bool link_within = has(&l->level.bucket, true, now_ns);
-    bool prefix_within = has(&p->level.bucket, link_within, now_ns);
-    if (!has(&s->all.bucket, prefix_within, now_ns))
+    enum standing of_link = standing_of(&l->level.bucket, RESTED, now_ns);
+    enum standing of_prefix = standing_of(&p->level.bucket, of_link, now_ns);
+    if (!holds(&s->all.bucket, least_for(&s->all.bucket, of_prefix), now_ns))
         return false;
     /* those that are empty stay so: what is over comes out of the common one */
     (void)mesh_bucket_take(&l->level.bucket, 1, now_ns);

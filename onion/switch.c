@@ -31,6 +31,7 @@ struct onion_switch {
     struct mesh_watcher watcher;
     struct onion_strays strays;
     void *strays_arg;
+    struct onion_slot *last; /* found last: cells come in runs. NULL once it is out */
 };
 
 static struct key key_of(const struct mesh_link *l, uint32_t path)
@@ -38,11 +39,12 @@ static struct key key_of(const struct mesh_link *l, uint32_t path)
     return (struct key){ (uintptr_t)l, path };
 }
 
-static struct onion_slot *find(const struct onion_switch *s, const struct mesh_link *l,
-                               uint32_t path)
+static struct onion_slot *find(struct onion_switch *s, const struct mesh_link *l, uint32_t path)
 {
     struct key key = key_of(l, path);
-    return map_get(s->slots, &key);
+    if (s->last == NULL || s->last->link != l || s->last->path != path)
+        s->last = map_get(s->slots, &key);
+    return s->last;
 }
 
 /* ---- what the mesh says ---- */
@@ -162,6 +164,8 @@ void onion_switch_remove(struct onion_switch *s, struct onion_slot *slot)
 {
     if (slot->link == NULL)
         return;
+    if (s->last == slot)
+        s->last = NULL;
     struct key key = key_of(slot->link, slot->path);
     struct of_link *of = map_get(s->links, &slot->link);
     map_del(s->slots, &key);

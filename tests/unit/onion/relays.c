@@ -5,7 +5,8 @@
 
 #include "base/crypto.h"
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static void tick(struct env_timer *t, void *arg)
 {
@@ -48,10 +49,9 @@ static void stray_build(void *arg, struct mesh_link *l, uint32_t path,
     memcpy(n->build, train, ONION_TRAIN);
 }
 
-static const struct onion_strays strays = { .build = stray_build,
-                                            .cell = stray_cell,
-                                            .destroy = stray_destroy,
-                                            .reply = stray_reply };
+static const struct onion_strays strays = {
+    .build = stray_build, .cell = stray_cell, .destroy = stray_destroy, .reply = stray_reply
+};
 
 static void relay_start(struct relay_node *n)
 {
@@ -69,11 +69,10 @@ static void relay_start(struct relay_node *n)
         cr_assert_not_null(n->dht, "%s", err.msg);
         cr_assert_eq(dht_start(n->dht, &err), 0, "%s", err.msg);
     }
-    n->relay = onion_relay_create(&(struct onion_relay_config){ .paths = n->paths,
-                                                                .dht = n->dht,
-                                                                .replay = n->replay,
-                                                                .paths_max = n->paths_max },
-                                  &err);
+    n->relay = onion_relay_create(
+        &(struct onion_relay_config){
+            .paths = n->paths, .dht = n->dht, .replay = n->replay, .paths_max = n->paths_max },
+        &err);
     cr_assert_not_null(n->relay, "%s", err.msg);
 }
 
@@ -238,7 +237,8 @@ void relays_fini(struct relays *r)
     few_fini(&r->few);
 }
 
-/* ---- a client's path --------------------------------------------------------------------------- */
+/* ---- a client's path ---------------------------------------------------------------------------
+ */
 
 static struct client_path *path_of(struct onion_slot *s)
 {
@@ -293,10 +293,9 @@ static void lost_link(struct onion_slot *s)
     path_of(s)->is_lost = true;
 }
 
-static const struct onion_slot_ops ops = { .cell = heard_cell,
-                                           .reply = heard_reply,
-                                           .destroy = heard_destroy,
-                                           .link_down = lost_link };
+static const struct onion_slot_ops ops = {
+    .cell = heard_cell, .reply = heard_reply, .destroy = heard_destroy, .link_down = lost_link
+};
 
 struct building {
     struct relays *all;
@@ -413,7 +412,8 @@ struct client_spec client_to_splice(unsigned first, unsigned n, uint8_t secret)
     return s;
 }
 
-void client_encode(struct client_path *p, const struct onion_cell *c, uint8_t cell[static MESH_CELL])
+void client_encode(struct client_path *p, const struct onion_cell *c,
+                   uint8_t cell[static MESH_CELL])
 {
     onion_cell_write(cell, c, p->sent++);
     for (size_t i = p->built.n_hops; i > 0; i--)
@@ -445,9 +445,8 @@ void client_send(struct client_path *p, const struct onion_cell *c)
 
 void client_send_text(struct client_path *p, uint8_t command, const char *text)
 {
-    client_send(p, &(struct onion_cell){ .command = command,
-                                         .payload = (const uint8_t *)text,
-                                         .len = strlen(text) });
+    client_send(p, &(struct onion_cell){
+                       .command = command, .payload = (const uint8_t *)text, .len = strlen(text) });
 }
 
 static void destroy(void *arg)

@@ -39,8 +39,8 @@ struct relays {
     bool with_dht;
 };
 
-/* Node 0 is an unlisted user, nodes 1 to n are relays that know each other: links between all are up,
- * but between the user and anyone. */
+/* Node 0 is an unlisted user, nodes 1 to n are relays that know each other: links between all are
+ * up, but between the user and anyone. */
 void relays_init(struct relays *r, unsigned n, bool with_dht);
 /* The same without links: nobody knows anybody. */
 void relays_boot(struct relays *r, unsigned n, bool with_dht);
@@ -88,8 +88,8 @@ struct client_spec {
     struct onion_fields last;
     const uint8_t *early;
     bool keep_back;      /* build the train, but don't send it */
-    int64_t stamp_shift;  /* seconds */
-    unsigned wrong_key;   /* hop of that number (from 1) gets a record for a key it hasn't */
+    int64_t stamp_shift; /* seconds */
+    unsigned wrong_key;  /* hop of that number (from 1) gets a record for a key it hasn't */
     void (*change)(uint8_t train[static ONION_TRAIN]); /* before it is sent */
 };
 

@@ -1,0 +1,191 @@
+/* What is inside a cell: the layout, recognition, counters, TERMS and STATS. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "onion/cell.h"
+#include "onion/message.h"
+
+static struct onion_window window;
+static uint8_t cell[MESH_CELL];
+static struct onion_cell got;
+
+static void start(void)
+{
+    memset(&window, 0, sizeof window);
+    memset(cell, 0xee, sizeof cell);
+    memset(&got, 0, sizeof got);
+}
+
+TestSuite(onion_cell, .init = start);
+
+static enum drop heard(uint64_t counter)
+{
+    onion_cell_write(cell, &(struct onion_cell){ .command = ONION_CELL_PADDING }, counter);
+    return onion_cell_read(&got, &window, cell);
+}
+
+Test(onion_cell, lies_as_the_specification_says)
+{
+    static const uint8_t head[ONION_CELL_HEAD + 3] = { [16] = 1, 2,   3,   4,   5,   6, 7,
+                                                       8,        0xa, 0xb, 0xc, 0xd, 1, 1,
+                                                       0,        3,   'x', 'y', 'z' };
+    onion_cell_write(cell,
+                     &(struct onion_cell){ .splice = 0x0a0b0c0d,
+                                           .command = ONION_CELL_DATA,
+                                           .kind = ONION_KIND_ATTACH,
+                                           .payload = (const uint8_t *)"xyz",
+                                           .len = 3 },
+                     UINT64_C(0x0102030405060708));
+    cr_expect_arr_eq(cell, head, sizeof head);
+    for (size_t i = sizeof head; i < sizeof cell; i++)
+        cr_expect_eq(cell[i], 0);
+}
+
+Test(onion_cell, comes_back_as_it_was_written_with_every_length)
+{
+    uint8_t payload[ONION_PAYLOAD];
+    memset(payload, 0x5a, sizeof payload);
+    for (size_t len = 0; len <= ONION_PAYLOAD; len++) {
+        onion_cell_write(cell,
+                         &(struct onion_cell){ .splice = (uint32_t)len,
+                                               .command = ONION_CELL_DATA,
+                                               .payload = payload,
+                                               .len = len },
+                         len);
+        cr_assert_eq(onion_cell_read(&got, &window, cell), DROP_NONE);
+        cr_assert_eq(got.splice, len);
+        cr_assert_eq(got.command, ONION_CELL_DATA);
+        cr_assert_eq(got.len, len);
+        cr_assert_arr_eq(got.payload, payload, len);
+    }
+}
+
+Test(onion_cell, is_not_recognised_with_any_of_its_first_bits_set)
+{
+    for (unsigned bit = 0; bit < 128; bit++) {
+        onion_cell_write(cell, &(struct onion_cell){ .command = ONION_CELL_DATA }, bit);
+        cell[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        got.len = 99;
+        cr_expect_eq(onion_cell_read(&got, &window, cell), DROP_AUTH);
+        cr_expect_eq(got.len, 99u, "nothing is written");
+        cell[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        cr_expect_eq(onion_cell_read(&got, &window, cell), DROP_NONE, "nothing was noted");
+    }
+}
+
+Test(onion_cell, is_not_recognised_with_a_length_beyond_its_room)
+{
+    for (unsigned len = ONION_PAYLOAD + 1; len <= UINT16_MAX; len += 997) {
+        onion_cell_write(cell, &(struct onion_cell){ .command = 0 }, 1);
+        cell[30] = (uint8_t)(len >> 8);
+        cell[31] = (uint8_t)len;
+        cr_expect_eq(onion_cell_read(&got, &window, cell), DROP_AUTH);
+    }
+}
+
+Test(onion_cell, gets_its_counter_later)
+{
+    onion_cell_write(cell, &(struct onion_cell){ .command = ONION_CELL_DATA }, 0);
+    onion_cell_number(cell, 77);
+    cr_expect_eq(onion_cell_read(&got, &window, cell), DROP_NONE);
+    cr_expect_eq(window.top, 78u);
+}
+
+Test(onion_cell, counts_once_in_any_order_within_the_window)
+{
+    for (uint64_t i = 0; i < 5000; i++)
+        cr_assert_eq(heard(i ^ 7), DROP_NONE, "counter %lu", (unsigned long)(i ^ 7));
+    for (uint64_t i = 0; i < 5000; i++)
+        cr_assert_eq(heard(i), DROP_REPLAY);
+}
+
+Test(onion_cell, is_taken_for_a_repeat_once_it_fell_out_of_the_window)
+{
+    cr_expect_eq(heard(10000), DROP_NONE);
+    cr_expect_eq(heard(10001 - ONION_COUNTER_WINDOW), DROP_NONE);
+    cr_expect_eq(heard(10000 - ONION_COUNTER_WINDOW), DROP_REPLAY);
+    cr_expect_eq(heard(10001 - ONION_COUNTER_WINDOW), DROP_REPLAY);
+}
+
+Test(onion_cell, may_jump_far_ahead_and_never_to_the_last_counter)
+{
+    cr_expect_eq(heard(3), DROP_NONE);
+    cr_expect_eq(heard(UINT64_MAX), DROP_AUTH);
+    cr_expect_eq(heard(UINT64_MAX - 1), DROP_NONE);
+    cr_expect_eq(heard(UINT64_MAX - 1), DROP_REPLAY);
+    cr_expect_eq(heard(UINT64_MAX - 2), DROP_NONE, "what the window held before is gone");
+    cr_expect_eq(heard(3), DROP_REPLAY);
+}
+
+Test(onion_cell, terms_come_back_as_they_were)
+{
+    const struct onion_terms t = { .rate = 1,
+                                   .burst = 515,
+                                   .most_open = 4096,
+                                   .least_effort = 0x01020304,
+                                   .seed = { 9, [15] = 8 } };
+    struct onion_terms back;
+    uint8_t buf[ONION_TERMS];
+    static const uint8_t want[12] = { 0, 1, 2, 3, 16, 0, 0, 0, 1, 2, 3, 4 };
+    onion_terms_write(buf, &t);
+    cr_expect_arr_eq(buf, want, sizeof want);
+    buf[6] = 0xff; /* reserved */
+    onion_terms_read(&back, buf);
+    cr_expect_eq(back.rate, t.rate);
+    cr_expect_eq(back.burst, t.burst);
+    cr_expect_eq(back.most_open, t.most_open);
+    cr_expect_eq(back.least_effort, t.least_effort);
+    cr_expect_arr_eq(back.seed, t.seed, sizeof t.seed);
+}
+
+Test(onion_cell, stats_come_back_as_they_were_and_in_one_length_only)
+{
+    const struct onion_stats s = { 1, UINT64_C(1) << 40, 3, 4, true };
+    struct onion_stats back = { 0 };
+    uint8_t buf[ONION_STATS + 1] = { 0 };
+    onion_stats_write(buf, &s);
+    for (size_t len = 0; len <= sizeof buf; len++)
+        cr_expect_eq(onion_stats_read(&back, buf, len),
+                     len == ONION_STATS ? DROP_NONE : DROP_SHORT);
+    cr_expect_eq(back.sent, s.sent);
+    cr_expect_eq(back.recognised, s.recognised);
+    cr_expect_eq(back.unrecognised, s.unrecognised);
+    cr_expect_eq(back.effort, s.effort);
+    cr_expect(back.wants_answer);
+}
+
+Test(onion_cell, fragments_come_back_and_only_whole)
+{
+    uint8_t data[ONION_MSG_FRAGMENT], buf[ONION_PAYLOAD];
+    struct mesh_frame_msg m = { .kind = 1, .id = 7, .index = 2, .count = 3, .data = data }, back;
+    memset(data, 3, sizeof data);
+    for (unsigned len = 0; len <= ONION_MSG_FRAGMENT; len += 59) {
+        m.len = (uint16_t)len;
+        onion_msg_write(&got, buf, &m);
+        cr_assert_eq(got.len, len + 9u);
+        cr_assert_eq(onion_msg_read(&back, &got), DROP_NONE);
+        cr_expect_eq(back.id, 7u);
+        cr_expect_eq(back.index, 2);
+        cr_expect_eq(back.count, 3);
+        cr_expect_eq(back.len, len);
+        cr_expect_arr_eq(back.data, data, len);
+        got.len--;
+        cr_expect_eq(onion_msg_read(&back, &got), DROP_SHORT);
+        got.len += 2;
+        if (got.len <= ONION_PAYLOAD)
+            cr_expect_eq(onion_msg_read(&back, &got), DROP_SHORT);
+    }
+}
+
+Test(onion_cell, resends_come_back_and_only_whole)
+{
+    uint8_t buf[ONION_PAYLOAD];
+    struct mesh_frame_resend r = { .kind = 2, .id = 9, .missing = { 0x80, [15] = 1 } }, back;
+    onion_resend_write(&got, buf, &r);
+    cr_expect_eq(got.len, 21u);
+    cr_expect_eq(onion_resend_read(&back, &got), DROP_NONE);
+    cr_expect_eq(back.id, 9u);
+    cr_expect_arr_eq(back.missing, r.missing, sizeof r.missing);
+    for (got.len = 0; got.len < 30; got.len++)
+        cr_expect_eq(onion_resend_read(&back, &got), got.len == 21 ? DROP_NONE : DROP_SHORT);
+}
