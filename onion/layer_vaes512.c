@@ -30,11 +30,6 @@ WIDE vec vec_xor3(vec a, vec b, vec c)
     return _mm512_ternarylogic_epi64(a, b, c, 0x96);
 }
 
-WIDE vec vec_add(vec a, vec b)
-{
-    return _mm512_add_epi64(a, b);
-}
-
 WIDE vec vec_swap(vec a)
 {
     return _mm512_shuffle_epi32(a, (_MM_PERM_ENUM)0x4e);
@@ -65,9 +60,9 @@ WIDE vec vec_words(long long x)
     return _mm512_set_epi64(0, x, 0, x, 0, x, 0, x);
 }
 
-WIDE vec vec_number(void)
+WIDE vec vec_counters(long long from)
 {
-    return _mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0);
+    return _mm512_set_epi64(0, from + 3, 0, from + 2, 0, from + 1, 0, from);
 }
 
 WIDE vec vec_first(__m128i x)

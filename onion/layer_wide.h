@@ -15,6 +15,7 @@
 
 enum { STEP_BLOCKS = LANES * VECS, STEP = LAYER_BLOCK * STEP_BLOCKS };
 _Static_assert(LAYER_STEP % STEP == 0, "whole steps");
+_Static_assert((STEP_BLOCKS & (STEP_BLOCKS - 1)) == 0, "counters without carry");
 _Static_assert((int)ONION_LAYER_POWERS >= (int)STEP_BLOCKS, "a power for each block of a step");
 
 /* ---- hash -------------------------------------------------------------------------------------
@@ -92,13 +93,16 @@ WIDE __m128i wide_decrypt(const struct onion_layer *l, __m128i x)
     return _mm_aesdeclast_si128(x, wide_block(l->round[0]));
 }
 
+/* AES of nonce ^ counter for the blocks of a step; a block's counter is its number in the message.
+ * STEP_BLOCKS is a power of two, so the parts of the counter add without carry: by XOR, like all
+ * else here. */
 WIDE void wide_key_stream(const struct onion_layer *l, vec s[static VECS], __m128i nonce,
                           size_t step)
 {
-    const vec count = vec_add(vec_words((long long)(STEP_BLOCKS * step)), vec_number());
     vec key = vec_xor(vec_lanes(nonce), vec_block(l->round[0]));
+    key = vec_xor(key, vec_words((long long)(STEP_BLOCKS * step)));
     for (int i = 0; i < VECS; i++)
-        s[i] = vec_xor(key, vec_add(count, vec_words(LANES * i)));
+        s[i] = vec_xor(key, vec_counters(LANES * i));
     for (int r = 1; r < LAYER_ROUNDS; r++) {
         key = vec_block(l->round[r]);
         for (int i = 0; i < VECS; i++)
