@@ -71,12 +71,6 @@ WIDE vec vec_first(__m128i x)
     return x;
 }
 
-WIDE vec vec_with_first(vec x, __m128i first)
-{
-    (void)x;
-    return first;
-}
-
 WIDE __m128i vec_sum(vec x)
 {
     return x;

@@ -70,11 +70,6 @@ WIDE vec vec_first(__m128i x)
     return _mm256_zextsi128_si256(x);
 }
 
-WIDE vec vec_with_first(vec x, __m128i first)
-{
-    return _mm256_inserti128_si256(x, first, 0);
-}
-
 WIDE __m128i vec_sum(vec x)
 {
     return _mm_xor_si128(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

@@ -70,11 +70,6 @@ WIDE vec vec_first(__m128i x)
     return _mm512_zextsi128_si512(x);
 }
 
-WIDE vec vec_with_first(vec x, __m128i first)
-{
-    return _mm512_inserti32x4(x, first, 0);
-}
-
 WIDE __m128i vec_sum(vec x)
 {
     __m256i half = _mm256_xor_si256(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
