@@ -120,7 +120,7 @@ WIDE __m128i wide_decrypt(const struct onion_layer *l, __m128i x)
 WIDE void wide_counters(const struct onion_layer *l, vec s[static VECS], __m128i nonce, size_t step)
 {
     vec base = vec_xor3(vec_lanes(nonce), vec_block(l->round[0]),
-                        vec_words((long long)(STEP_BLOCKS * step)));
+                        vec_words(STEP_BLOCKS * (long long)step));
     UNROLLED
     for (int i = 0; i < VECS; i++)
         s[i] = vec_xor(base, vec_counters(LANES * i));
