@@ -16,8 +16,10 @@
 
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
-#else
+#elif defined(__OPTIMIZE__)
 #define UNROLLED _Pragma("GCC unroll 16")
+#else
+#define UNROLLED
 #endif
 
 enum { STEP_BLOCKS = LANES * VECS, STEP = LAYER_BLOCK * STEP_BLOCKS };
