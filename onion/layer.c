@@ -64,8 +64,7 @@ const struct onion__layer_ops *onion__layer_ops(enum onion_layer_impl impl)
     return onion_layer_has(impl) ? all_ops[impl] : NULL;
 }
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys ----------------------------------------------------------------------------------- */
 
 /* h, h^2, ... from the end on. "Times" is POLYVAL of one block: a zero state takes it in and is
  * multiplied with h. */
@@ -97,8 +96,7 @@ void onion_layer_wipe(struct onion_layer *l)
     sodium_memzero(l, sizeof *l);
 }
 
-/* ---- cells ------------------------------------------------------------------------------------
- */
+/* ---- cells ---------------------------------------------------------------------------------- */
 
 void onion_layer_encipher(const struct onion_layer *l, uint8_t cell[static MESH_CELL])
 {

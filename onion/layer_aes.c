@@ -30,8 +30,7 @@ static void store_le32(uint8_t *p, uint32_t x)
         p[i] = (uint8_t)(x >> 8 * i);
 }
 
-/* ---- bytes to planes and back -----------------------------------------------------------------
- */
+/* ---- bytes to planes and back --------------------------------------------------------------- */
 
 /* A column's four bytes on every other byte of a word, and back. */
 static uint64_t spread(uint32_t column)
@@ -94,8 +93,7 @@ static void from_planes(uint8_t *blocks, lanes q[static 8])
     }
 }
 
-/* ---- the steps of a round ---------------------------------------------------------------------
- */
+/* ---- the steps of a round ------------------------------------------------------------------- */
 
 /* The circuit of Boyar and Peralta ("A depth-16 circuit for the AES S-box", 2011) with their names
  * and in their order, which is what one compares it by: hence not cut into parts. Bit 0 is the most
@@ -232,8 +230,7 @@ static inline void add_round_key(lanes q[static 8], const uint64_t round[static 
         q[i] ^= both(round[i]);
 }
 
-/* ---- whole ------------------------------------------------------------------------------------
- */
+/* ---- whole ---------------------------------------------------------------------------------- */
 
 void onion__aes_encrypt(const struct onion__aes *k, uint8_t *blocks)
 {

@@ -31,11 +31,6 @@ WIDE vec vec_xor3(vec a, vec b, vec c)
     return _mm_xor_si128(a, _mm_xor_si128(b, c));
 }
 
-WIDE vec vec_add(vec a, vec b)
-{
-    return _mm_add_epi64(a, b);
-}
-
 WIDE vec vec_swap(vec a)
 {
     return _mm_shuffle_epi32(a, 0x4e);
@@ -66,20 +61,14 @@ WIDE vec vec_words(long long x)
     return _mm_set_epi64x(0, x);
 }
 
-WIDE vec vec_number(void)
+WIDE vec vec_counters(long long from)
 {
-    return _mm_setzero_si128();
+    return _mm_set_epi64x(0, from);
 }
 
 WIDE vec vec_first(__m128i x)
 {
     return x;
-}
-
-WIDE vec vec_with_first(vec x, __m128i first)
-{
-    (void)x;
-    return first;
 }
 
 WIDE __m128i vec_sum(vec x)

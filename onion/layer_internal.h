@@ -33,8 +33,7 @@ const struct onion__layer_ops *onion__layer_ops(enum onion_layer_impl impl);
  * implementation i. Asks the processor anew: slow in a virtual machine. */
 unsigned onion__layer_probe(void);
 
-/* ---- AES-256, bitsliced -----------------------------------------------------------------------
- */
+/* ---- AES-256, bitsliced --------------------------------------------------------------------- */
 
 /* Round keys in the slices' form. Holds secrets. */
 struct onion__aes {
@@ -48,15 +47,13 @@ void onion__aes_slice(struct onion__aes *out,
 void onion__aes_encrypt(const struct onion__aes *k, uint8_t *blocks);
 void onion__aes_decrypt(const struct onion__aes *k, uint8_t *blocks);
 
-/* ---- POLYVAL (RFC 8452, section 3) ------------------------------------------------------------
- */
+/* ---- POLYVAL (RFC 8452, section 3) ---------------------------------------------------------- */
 
 /* Takes n blocks into acc, which begins as zero and ends as the hash. */
 void onion__polyval(uint8_t acc[static 16], const uint8_t h[static 16], const uint8_t *blocks,
                     size_t n);
 
-/* ---- XCTR (the HCTR2 paper, section 2.3) ------------------------------------------------------
- */
+/* ---- XCTR (the HCTR2 paper, section 2.3) ---------------------------------------------------- */
 
 /* XORs n blocks with AES(nonce ^ 1), AES(nonce ^ 2), ... */
 void onion__xctr(const struct onion__aes *k, const uint8_t nonce[static 16], uint8_t *data,

@@ -30,11 +30,6 @@ WIDE vec vec_xor3(vec a, vec b, vec c)
     return _mm256_xor_si256(a, _mm256_xor_si256(b, c));
 }
 
-WIDE vec vec_add(vec a, vec b)
-{
-    return _mm256_add_epi64(a, b);
-}
-
 WIDE vec vec_swap(vec a)
 {
     return _mm256_shuffle_epi32(a, 0x4e);
@@ -65,19 +60,14 @@ WIDE vec vec_words(long long x)
     return _mm256_set_epi64x(0, x, 0, x);
 }
 
-WIDE vec vec_number(void)
+WIDE vec vec_counters(long long from)
 {
-    return _mm256_set_epi64x(0, 1, 0, 0);
+    return _mm256_set_epi64x(0, from + 1, 0, from);
 }
 
 WIDE vec vec_first(__m128i x)
 {
     return _mm256_zextsi128_si256(x);
-}
-
-WIDE vec vec_with_first(vec x, __m128i first)
-{
-    return _mm256_inserti128_si256(x, first, 0);
 }
 
 WIDE __m128i vec_sum(vec x)

@@ -53,8 +53,7 @@ static const char *name_of(int impl)
     return onion_layer_name((enum onion_layer_impl)impl);
 }
 
-/* ---- published vectors ------------------------------------------------------------------------
- */
+/* ---- published vectors ---------------------------------------------------------------------- */
 
 Test(layer, gives_the_published_vectors_of_polyval)
 {
@@ -192,8 +191,7 @@ Test(layer, gives_the_vectors_of_whole_cells_in_every_implementation)
     vec_close(root);
 }
 
-/* ---- a path -----------------------------------------------------------------------------------
- */
+/* ---- a path --------------------------------------------------------------------------------- */
 
 static void load_path(struct onion_layer layers[static 3], const json_t *keys)
 {
@@ -239,8 +237,7 @@ Test(layer, takes_a_cell_through_three_hops_out_and_back)
     vec_close(root);
 }
 
-/* ---- properties -------------------------------------------------------------------------------
- */
+/* ---- properties ----------------------------------------------------------------------------- */
 
 Test(layer, agrees_with_the_general_form_in_every_implementation)
 {
@@ -382,8 +379,7 @@ Test(layer, makes_noise_of_the_whole_cell_under_another_key)
     }
 }
 
-/* ---- keys and dispatch ------------------------------------------------------------------------
- */
+/* ---- keys and dispatch ---------------------------------------------------------------------- */
 
 Test(layer, keeps_the_powers_of_the_hash_key_in_falling_order)
 {
