@@ -133,13 +133,18 @@ static void found(void *arg, int code, const struct dht_found *f)
     struct end_path *p = ask_leave(a);
     uint32_t id = a->id;
     uint8_t *buf = code == 0 ? malloc(DHT_ANSWER_ROOM) : NULL;
-    struct dht_answer answer = { .w = writer_on(buf, buf != NULL ? DHT_ANSWER_ROOM : 0) };
-    if (buf != NULL)
+    struct mesh_items items = { .data = buf };
+    enum mesh_rpc_status status = status_of_find(code);
+    if (buf != NULL) {
+        struct dht_answer answer = { .w = writer_on(buf, DHT_ANSWER_ROOM) };
         pack_found(&answer, a, f);
+        items.len = writer_len(&answer.w);
+        items.n = answer.n;
+    } else if (code == 0) {
+        status = MESH_RPC_BUSY;
+    }
     free(a);
-    bool has_memory = code != 0 || buf != NULL;
-    end__answer(p, id, has_memory ? status_of_find(code) : MESH_RPC_BUSY,
-                &(struct mesh_items){ .data = buf, .len = writer_len(&answer.w), .n = answer.n });
+    end__answer(p, id, status, &items);
     free(buf);
 }
 
