@@ -198,6 +198,7 @@ void mesh__link_received(struct mesh_link *l, struct mesh__keys *k, const struct
 
 /* link_send.c */
 void mesh__link_dirty(struct mesh_link *l);
+void mesh__link_row(struct mesh_link *l); /* at once, when a whole row of cells waits */
 void mesh__link_goodbye(struct mesh_link *l, enum mesh_goodbye reason);
 
 /* link_ping.c */

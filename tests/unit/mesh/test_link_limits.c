@@ -418,13 +418,15 @@ Test(mesh_link_limits, trains_get_a_quarter_while_cells_wait_and_destroy_goes_fi
     few_pair(&f, 13);
     struct stubborn s = { .carrier.ops = &stubborn_ops, .real = f.node[0].mesh->carrier };
     f.node[0].mesh->carrier = &s.carrier;
-    s.room = 1;
     few_in(&f.node[0], queue_much, few_link(&f.node[0], &f.node[1]));
+    s.room = 2;
+    few_in(&f.node[0], say_writable, &f.node[0]);
     few_run_ms(&f, 15);
-    /* One row: 48 packets, a quarter of them fragments. */
+    /* The row of cells that was full before anything else came; then one of 48 packets, a quarter
+     * of them fragments. */
     cr_expect_eq(f.node[1].n_destroyed, 1u);
     cr_expect_eq(f.node[1].destroyed[0], 0x1234u);
-    cr_expect_eq(f.node[1].n_cells, 36u);
+    cr_expect_eq(f.node[1].n_cells, 48u + 36u);
     cr_expect_eq(f.node[1].trains, 2u);
     s.room = 10000;
     few_in(&f.node[0], say_writable, &f.node[0]);
@@ -458,12 +460,13 @@ Test(mesh_link_limits, a_busy_link_starves_no_other)
     struct stubborn s = { .carrier.ops = &stubborn_ops, .real = f.node[0].mesh->carrier };
     f.node[0].mesh->carrier = &s.carrier;
     few_in(&f.node[0], queue_both, l);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 5; i++) {
         s.room = 1;
         few_in(&f.node[0], say_writable, &f.node[0]);
     }
     few_run_ms(&f, 50);
-    cr_expect_eq(f.node[1].n_cells, 96u); /* two rows each */
+    cr_expect_eq(f.node[1].n_cells,
+                 48u + 96u); /* a row that was full before the other had any; two rows each */
     cr_expect_eq(f.node[2].n_cells, 96u);
     s.room = 1000;
     few_fini(&f);
