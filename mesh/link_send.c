@@ -213,7 +213,7 @@ static enum sent link_send(struct mesh_link *l, uint64_t now)
         row_send(m, &to, n);
     if (why == SENT_UNABLE)
         mesh__link_end(l, "its keys are used up");
-    if (l->was_over && mesh_link_queued(l) < LINK__WRITABLE) {
+    if (l->was_over && mesh_link_queued(l) < MESH_LINK_WRITABLE) {
         l->was_over = false;
         if (m->paths.writable != NULL && l->state == MESH_LINK_UP)
             m->paths.writable(m->paths_arg, l);

@@ -295,7 +295,8 @@ struct mesh_paths {
     void (*destroy)(void *arg, struct mesh_link *l, uint32_t path);
     void (*train)(void *arg, struct mesh_link *l, uint32_t path, bool is_reply,
                   const uint8_t *train, size_t len);
-    void (*writable)(void *arg, struct mesh_link *l); /* the link's queues fell below a quarter */
+    void (*writable)(void *arg, struct mesh_link *l); /* fell under MESH_LINK_WRITABLE
+                                                              cells after it was above */
 };
 void mesh_set_paths(struct mesh *m, const struct mesh_paths *ops, void *arg);
 

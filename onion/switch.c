@@ -38,8 +38,8 @@ static struct key key_of(const struct mesh_link *l, uint32_t path)
     return (struct key){ (uintptr_t)l, path };
 }
 
-static struct onion_slot *find(const struct onion_switch *s, const struct mesh_link *l,
-                               uint32_t path)
+struct onion_slot *onion_switch_find(const struct onion_switch *s, const struct mesh_link *l,
+                                     uint32_t path)
 {
     struct key key = key_of(l, path);
     return map_get(s->slots, &key);
@@ -51,7 +51,7 @@ static void heard_cell(void *arg, struct mesh_link *l, uint32_t path,
                        uint8_t cell[static MESH_CELL])
 {
     struct onion_switch *s = arg;
-    struct onion_slot *slot = find(s, l, path);
+    struct onion_slot *slot = onion_switch_find(s, l, path);
     if (slot != NULL)
         slot->ops->cell(slot, cell);
     else if (s->strays.cell != NULL)
@@ -61,7 +61,7 @@ static void heard_cell(void *arg, struct mesh_link *l, uint32_t path,
 static void heard_destroy(void *arg, struct mesh_link *l, uint32_t path)
 {
     struct onion_switch *s = arg;
-    struct onion_slot *slot = find(s, l, path);
+    struct onion_slot *slot = onion_switch_find(s, l, path);
     if (slot != NULL)
         slot->ops->destroy(slot);
     else if (s->strays.destroy != NULL)
@@ -71,7 +71,7 @@ static void heard_destroy(void *arg, struct mesh_link *l, uint32_t path)
 static void heard_reply(struct onion_switch *s, struct mesh_link *l, uint32_t path,
                         const uint8_t *train)
 {
-    struct onion_slot *slot = find(s, l, path);
+    struct onion_slot *slot = onion_switch_find(s, l, path);
     if (slot != NULL)
         slot->ops->reply(slot, train);
     else if (s->strays.reply != NULL)
@@ -81,7 +81,7 @@ static void heard_reply(struct onion_switch *s, struct mesh_link *l, uint32_t pa
 static void heard_build(struct onion_switch *s, struct mesh_link *l, uint32_t path,
                         const uint8_t *train)
 {
-    struct onion_slot *slot = find(s, l, path);
+    struct onion_slot *slot = onion_switch_find(s, l, path);
     if (slot == NULL && s->strays.build != NULL)
         s->strays.build(s->strays_arg, l, path, train);
     else if (slot != NULL && slot->ops->build != NULL)
@@ -95,6 +95,22 @@ static void heard_train(void *arg, struct mesh_link *l, uint32_t path, bool is_r
         heard_reply(arg, l, path, train);
     else if (!is_reply && len == ONION_TRAIN)
         heard_build(arg, l, path, train);
+}
+
+/* One round over the slots of the link. They may come and go meanwhile, so that one may be told
+ * twice or not at all: who goes on waiting is told the next time. */
+static void heard_writable(void *arg, struct mesh_link *l)
+{
+    struct onion_switch *s = arg;
+    struct of_link *of = map_get(s->links, &l);
+    for (size_t left = of != NULL ? of->n : 0; of != NULL && left > 0; left--) {
+        struct onion_slot *slot = container_of(of->slots.next, struct onion_slot, of_link);
+        list_del(&slot->of_link);
+        list_push_back(&of->slots, &slot->of_link);
+        if (slot->ops->writable != NULL)
+            slot->ops->writable(slot);
+        of = map_get(s->links, &l);
+    }
 }
 
 /* Slots may remove each other while they hear of it: always the first of what is left. */
@@ -193,7 +209,8 @@ struct onion_switch *onion_switch_create(struct mesh *mesh)
 {
     static const struct mesh_paths ops = { .cell = heard_cell,
                                            .destroy = heard_destroy,
-                                           .train = heard_train };
+                                           .train = heard_train,
+                                           .writable = heard_writable };
     struct onion_switch *s = calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;
