@@ -157,6 +157,7 @@ static struct ask_path *path_new(struct onion_asks *a)
     if (p == NULL)
         return NULL;
     p->asks = a;
+    p->used_ns = env_now_ns(a->env);
     p->calls = map_create(sizeof(uint32_t), ONION_ASKS_PATH);
     env_timer_init(&p->timer, timer, p);
     list_init(&p->node);
