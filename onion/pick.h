@@ -40,6 +40,8 @@ CYX_MUST_USE int onion_pick_to(struct onion_picker *p, const uint8_t last[static
 /* A relay to be our pivot: by weight, none of `a`, not one of our guards. */
 CYX_MUST_USE int onion_pick_pivot(struct onion_picker *p, const struct onion_avoid *a,
                                   uint8_t id[static 32], struct cyx_err *err);
+/* How many pivots a service takes where it wants `want` (0: ONION_PIVOTS). */
+size_t onion_pick_pivots_wanted(struct onion_picker *p, size_t want);
 /* Is a record of that node known? */
 bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32]);
 

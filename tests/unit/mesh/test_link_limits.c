@@ -532,3 +532,30 @@ Test(mesh_link_limits, metrics_show_drops_by_reason_and_limits_with_their_use)
     cr_expect_gt(s.n, 80u);
     few_fini(&f);
 }
+
+/* ---- links made for one request ---- */
+
+static void dial_for_once(void *arg)
+{
+    struct few_node *n = arg;
+    struct mesh_contact to;
+    mesh_own_contact(n[1].mesh, &to);
+    cr_assert_not_null(mesh_dial(n[0].mesh, &to, NULL));
+}
+
+Test(mesh_link_limits, a_link_that_was_dialled_for_a_request_ends_when_it_is_idle)
+{
+    struct few f;
+    few_init(&f, 15, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        few_boot(few_add(&f, 0));
+    few_run_ms(&f, 50);
+    few_in(&f.node[0], dial_for_once, f.node);
+    few_run_ms(&f, 1000);
+    struct mesh_link *l = few_link(&f.node[0], &f.node[1]);
+    cr_assert_not_null(l);
+    cr_expect(!l->is_wanted);
+    few_run_ms(&f, MESH_IDLE_MS + 5000);
+    cr_expect_null(few_link(&f.node[0], &f.node[1]));
+    few_fini(&f);
+}
