@@ -106,3 +106,9 @@ bool mesh_identity_rotate(struct mesh_identity *i, struct env *env, uint64_t now
     }
     return changed;
 }
+
+void mesh_identity_renew_onion(struct mesh_identity *i, struct env *env, uint64_t now)
+{
+    sodium_memzero(i->onion, sizeof i->onion);
+    keypair_draw(&i->onion[0], env, now);
+}

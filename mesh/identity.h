@@ -72,3 +72,7 @@ struct mesh_identity *mesh_identity_decode(const uint8_t *data, size_t len, cons
  * what is too old. `rotate_link` false keeps the link key for ever (bootstrap nodes, whose peers
  * carry it in their configuration). */
 bool mesh_identity_rotate(struct mesh_identity *i, struct env *env, uint64_t now, bool rotate_link);
+
+/* Draws a new onion key and wipes all others, which no build is taken for any more: how a wait
+ * after a crash ends (onion/replay.h). Must be stored before use, as after a rotation. */
+void mesh_identity_renew_onion(struct mesh_identity *i, struct env *env, uint64_t now);

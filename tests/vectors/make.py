@@ -17,6 +17,8 @@ import tempfile
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -123,8 +125,10 @@ class Noise:
         self.h = hashlib.sha256(self.h + data).digest()
 
     def mix_key(self, ikm):
-        self.ck, self.k = noise_hkdf(self.ck, ikm, 2)
+        """Returns the HKDF's third output, which Noise itself doesn't use."""
+        self.ck, self.k, third = noise_hkdf(self.ck, ikm, 3)
         self.n = 0
+        return third
 
     def encrypt(self, text):
         out = text
@@ -808,6 +812,212 @@ def dht_records():
     }
 
 
+# ---- section 8: path build ---------------------------------------------------------------------
+
+RECORD, REPLY_RECORD, HOPS_MAX = 1536, 1280, 5
+RELAY, END, REGISTER, SPLICE = 1, 2, 3, 4
+MORE_WORK = 6
+
+
+def stream(key, n):
+    return Cipher(ChaCha20(key, bytes(16)), None).encryptor().update(bytes(n))
+
+
+def xor(a, b):
+    assert len(a) == len(b)
+    return bytes(x ^ y for x, y in zip(a, b))
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def build_fields(command, stamp, target=bytes(32), rest=b"", kind=0, early_len=0):
+    out = bytes([command, kind]) + u16(early_len) + u64(stamp) + target + rest.ljust(40, b"\0")
+    assert len(out) == 84
+    return out + bytes(200)
+
+
+class BuildHop:
+    """One hop: its keys, what it derives from a record, how it answers."""
+
+    def __init__(self, i):
+        self.id = h("cyx node", secret("hop identity %d" % i), b"\x07" * 36)
+        self.secret = secret("hop onion key %d" % i)
+        self.key = dh_pub(self.secret)
+        self.hint = h("cyx hint", self.key)[:3]
+
+    def begin(self, e, rest):
+        head = bytes([1]) + self.hint
+        prologue = b"cyx build 1" + NET + self.id + head + hashlib.blake2b(
+            rest, digest_size=32).digest()
+        s = Noise("Noise_NK_25519_ChaChaPoly_SHA256", prologue)
+        s.mix_hash(self.key)
+        s.mix_hash(e)
+        return head, s
+
+    def answer(self, h_after, ck_after, e, y_secret, fields):
+        """The hop's reply record, and kf, kb, kr."""
+        s = Noise("Noise_NK_25519_ChaChaPoly_SHA256", b"")
+        s.h, s.ck = h_after, ck_after
+        y = dh_pub(y_secret)
+        s.mix_hash(y)
+        s.mix_key(dh(y_secret, e))
+        keys = s.split()
+        record = y + s.encrypt(bytes(1104) + fields)
+        assert len(record) == REPLY_RECORD
+        return record, keys
+
+
+def verdict(status, effort=0, seed=bytes(16)):
+    return bytes([status, 0, 0, 0]) + u32(effort) + seed + bytes(104)
+
+
+class BuildTrain:
+    """A train as the client makes it, and as each hop turns it."""
+
+    def __init__(self, hops, command, stamp, target, rest=b"", kind=0, early=b"", tag=""):
+        n = len(hops)
+        self.hops, self.n = hops, n
+        self.e_secrets = [secret("ephemeral %s %d" % (tag, i)) for i in range(n)]
+        self.fill_seed = secret("fill " + tag)
+        self.e = [dh_pub(x) for x in self.e_secrets]
+        self.es = [dh(x, hop.key) for x, hop in zip(self.e_secrets, hops)]
+        ck0 = b"Noise_NK_25519_ChaChaPoly_SHA256"
+        assert len(ck0) == 32
+        self.ks = [noise_hkdf(ck0, es, 3)[2] for es in self.es]
+        rounded = stamp // 60 * 60
+        self.fields = [build_fields(RELAY, rounded, hop.id) for hop in hops[1:]]
+        self.fields.append(build_fields(command, rounded, target, rest, kind, len(early)))
+        self.states = [None] * n
+        self.train = self.build(early)
+        self.entries, self.exits = self.travel()
+
+    def build(self, early):
+        n = self.n
+        fill = b""
+        for i in range(n - 1):
+            ks = stream(self.ks[i], HOPS_MAX * RECORD)
+            fill = xor(fill + bytes(RECORD), ks[len(ks) - (i + 1) * RECORD:])
+        room = (HOPS_MAX - n) * RECORD
+        inside = early + stream(self.fill_seed, room)[len(early):]
+        rest = xor(inside, stream(self.ks[n - 1], room)) + fill
+        for i in reversed(range(n)):
+            head, s = self.hops[i].begin(self.e[i], rest)
+            assert s.mix_key(self.es[i]) == self.ks[i]
+            record = head + self.e[i] + s.encrypt(bytes(1200) + self.fields[i])
+            assert len(record) == RECORD and len(rest) == (HOPS_MAX - 1) * RECORD
+            self.states[i] = (s.h, s.ck)
+            whole = record + rest
+            if i > 0:
+                rest = xor(whole, stream(self.ks[i - 1], len(whole)))[:(HOPS_MAX - 1) * RECORD]
+        return whole
+
+    def travel(self):
+        """What arrives at each hop and what it passes on, from the hop's side."""
+        entries, exits, train = [], [], self.train
+        for i, hop in enumerate(self.hops):
+            entries.append(train)
+            e, rest = train[4:36], train[RECORD:]
+            assert train[:4] == bytes([1]) + hop.hint and e == self.e[i]
+            _, s = hop.begin(e, rest)
+            ks = s.mix_key(dh(hop.secret, e))
+            text = ChaCha20Poly1305(s.k).decrypt(bytes(12), train[36:RECORD], s.h)
+            assert text == bytes(1200) + self.fields[i]
+            train = xor(rest + bytes(RECORD), stream(ks, HOPS_MAX * RECORD))
+            exits.append(train)
+        return entries, exits
+
+    def replies(self, last, status, tag, effort=0, seed=bytes(16)):
+        """What each hop from the first to `last` sends back when that one says `status`."""
+        secrets = [secret("y %s %d" % (tag, i)) for i in range(last + 1)]
+        noise = secret("reply noise " + tag)
+        out, keys, reply = [None] * (last + 1), [None] * (last + 1), None
+        for i in reversed(range(last + 1)):
+            said = verdict(status, effort, seed) if i == last else verdict(0)
+            record, keys[i] = self.hops[i].answer(*self.states[i], self.e[i], secrets[i], said)
+            if i == last:
+                reply = record + stream(noise, (HOPS_MAX - 1) * REPLY_RECORD)
+            else:
+                reply = record + xor(reply, stream(keys[i][2], len(reply)))[
+                    :(HOPS_MAX - 1) * REPLY_RECORD]
+            assert len(reply) == HOPS_MAX * REPLY_RECORD
+            out[i] = reply
+        return {"y_secrets": secrets, "noise_seed": noise, "keys": keys, "replies": out}
+
+
+def train_case(name, hops, command, target, whole, **kw):
+    stamp = 1700000039
+    t = BuildTrain(hops, command, stamp, target, tag=name, **kw)
+    back = t.replies(t.n - 1, 0, name)
+    at_hops = []
+    for i in range(t.n):
+        kf, kb, kr = back["keys"][i]
+        hop = {"e_secret": t.e_secrets[i], "es": t.es[i], "ks": t.ks[i], "h": t.states[i][0],
+               "ck": t.states[i][1], "fields": t.fields[i][:84],
+               "y_secret": back["y_secrets"][i], "kf": kf, "kb": kb, "kr": kr,
+               "entry_sha256": sha256(t.entries[i]), "exit_sha256": sha256(t.exits[i]),
+               "reply_sha256": sha256(back["replies"][i])}
+        if whole:
+            hop.update({"entry": t.entries[i], "exit": t.exits[i], "reply": back["replies"][i]})
+        at_hops.append(hop)
+    early = kw.get("early", b"")
+    assert t.exits[-1][:len(early)] == early
+    return {"name": name, "n": t.n, "command": command, "stamp": stamp, "target": target,
+            "rest": kw.get("rest", b"").ljust(40, b"\0"), "early_kind": kw.get("kind", 0),
+            "early": early, "fill_seed": t.fill_seed, "noise_seed": back["noise_seed"],
+            "train": t.train, "hops": at_hops}
+
+
+def train_errors(hops):
+    """One train of three hops, and what the client gets when each hop in turn says each status."""
+    t = BuildTrain(hops[:3], SPLICE, 1700000039, secret("token"), tag="errors")
+    out = []
+    for last in range(3):
+        for status in range(1, 9):
+            seed = secret("puzzle seed")[:16] if status == MORE_WORK else bytes(16)
+            effort = 0xE0F1A2B3 if status == MORE_WORK else 0
+            tag = "error %d %d" % (last, status)
+            back = t.replies(last, status, tag, effort, seed)
+            case = {"hop": last, "status": status, "effort": effort, "seed": seed,
+                    "y_secrets": back["y_secrets"], "noise_seed": back["noise_seed"],
+                    "keys": [k[:2] for k in back["keys"]],
+                    "reply_sha256": [sha256(r) for r in back["replies"]]}
+            if status in (MORE_WORK, 8):
+                case["reply"] = back["replies"][0]
+            out.append(case)
+    return {"e_secrets": t.e_secrets, "fill_seed": t.fill_seed, "train_sha256": sha256(t.train),
+            "target": secret("token"), "stamp": 1700000039, "cases": out}
+
+
+def trains():
+    hops = [BuildHop(i) for i in range(HOPS_MAX)]
+    token, owner = secret("token"), secret("owner secret")
+    proof_36 = bytes(range(36))
+    splice = secret("puzzle seed")[:4] + proof_36
+    terms = u16(50) + u16(200) + u16(4096) + u16(0) + u32(7) + secret("puzzle seed")[:16]
+    register = terms + u64(0x0102030405060708)
+    initial = bytes(i * 17 % 256 for i in range(1248))
+    cases = []
+    for n in range(1, HOPS_MAX + 1):
+        cases.append(train_case("%d hops" % n, hops[:n], END if n % 2 else REGISTER,
+                                bytes(32) if n % 2 else owner, False,
+                                rest=b"" if n % 2 else register))
+    for n in range(1, HOPS_MAX):
+        cases.append(train_case("%d hops, early payload" % n, hops[:n], SPLICE, token, n == 3,
+                                rest=splice, kind=0, early=initial))
+    cases.append(train_case("2 hops, ATTACH", hops[:2], SPLICE, token, False, rest=splice, kind=1,
+                            early=secret("locator")[:16]))
+    cases.append(train_case("5 hops, SPLICE without early payload", hops, SPLICE, token, False,
+                            rest=splice))
+    return {
+        "net": {"name": "vectors", "effort": 1, "lab": True, "id": NET},
+        "hops": [{"id": x.id, "onion_secret": x.secret, "onion_key": x.key, "hint": x.hint}
+                 for x in hops],
+        "trains": cases, "errors": train_errors(hops),
+    }
+
+
 # ---- files -------------------------------------------------------------------------------------
 
 
@@ -826,7 +1036,7 @@ def write_all(folder):
     check_public_noise()
     made = {"handshake": handshake(), "packet": packets(), "frame": frames(),
             "fragment": fragments(), "pow": pows(), "record": records(),
-            "dht_record": dht_records()}
+            "dht_record": dht_records(), "train": trains()}
     for name, content in made.items():
         with open(os.path.join(folder, name + ".json"), "w") as f:
             json.dump(to_json(content), f, indent=1, ensure_ascii=True)

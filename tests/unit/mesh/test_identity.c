@@ -358,6 +358,30 @@ Test(identity, keeps_replaced_onion_keys_for_48_hours)
     mesh_identity_destroy(i);
 }
 
+Test(identity, renews_the_onion_key_and_leaves_no_other_one)
+{
+    struct fake f;
+    struct mesh_identity *i = fresh(&f);
+    struct mesh_keypair before[MESH_ONION_KEYS], link;
+    uint8_t pub[32];
+    for (unsigned n = 1; n <= 3; n++)
+        mesh_identity_rotate(i, &f.env, NOW + n * 12 * HOUR, true);
+    memcpy(before, i->onion, sizeof before);
+    link = i->link;
+    mesh_identity_renew_onion(i, &f.env, NOW + 37 * HOUR);
+    cr_assert_eq(i->onion[0].made, (uint64_t)NOW + 37 * HOUR);
+    crypto_dh_public(pub, i->onion[0].secret);
+    cr_assert_arr_eq(pub, i->onion[0].pub, 32);
+    for (unsigned k = 0; k < MESH_ONION_KEYS; k++) {
+        cr_assert_neq(memcmp(i->onion[0].secret, before[k].secret, 32), 0);
+        if (k > 0)
+            cr_assert_eq(sodium_is_zero((uint8_t *)&i->onion[k], sizeof i->onion[k]), 1);
+    }
+    cr_assert_eq(memcmp(&link, &i->link, sizeof link), 0);
+    cr_assert_not(mesh_identity_rotate(i, &f.env, NOW + 37 * HOUR, true));
+    mesh_identity_destroy(i);
+}
+
 Test(identity, does_not_keep_keys_that_a_wrong_clock_dated_a_year_ahead)
 {
     struct fake f;
