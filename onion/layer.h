@@ -10,32 +10,39 @@
 
 #include "mesh/frame.h"
 
-/* An expanded key. Two of them are most of what an idle path costs a relay: keep it below 640
- * bytes. */
+enum { ONION_LAYER_ROUND_KEYS = 15, ONION_LAYER_POWERS = 16 };
+
+/* An expanded key; its fields are the implementations' own. Two of them are most of what an idle
+ * path costs a relay, and each cell has to bring one into the cache: hence no inverse round keys,
+ * which cost little to derive. */
 struct onion_layer {
-    _Alignas(16) uint8_t state[576];
+    _Alignas(16) uint8_t round[ONION_LAYER_ROUND_KEYS][16];
+    uint8_t mask[16];                      /* HCTR2's L */
+    uint8_t power[ONION_LAYER_POWERS][16]; /* of the hash key h: h^16 first, h last */
 };
 
 /* Which code runs, best first. All give the same bytes. */
 enum onion_layer_impl {
-    ONION_LAYER_VAES,     /* VAES and VPCLMULQDQ on 256- or 512-bit registers */
+    ONION_LAYER_VAES512,  /* VAES and VPCLMULQDQ on 512-bit registers (AVX-512) */
+    ONION_LAYER_VAES256,  /* the same on 256-bit ones (AVX2) */
     ONION_LAYER_AESNI,    /* AES-NI and PCLMULQDQ */
-    ONION_LAYER_PORTABLE, /* bitsliced or table-free: no secret-dependent address or branch */
+    ONION_LAYER_PORTABLE, /* bitsliced: no secret-dependent address or branch */
     ONION_LAYER_IMPLS,
 };
 
-/* The best one that this machine has; found once. */
+/* The best one that this machine has; found once. Any thread. */
 enum onion_layer_impl onion_layer_best(void);
 bool onion_layer_has(enum onion_layer_impl impl);
-const char *onion_layer_name(enum onion_layer_impl impl); /* "vaes", "aes-ni", "portable" */
+const char *onion_layer_name(enum onion_layer_impl impl); /* "vaes-512", ..., "portable" */
 
 /* Expands a key. Independent of the implementation: any of them may use it. */
 void onion_layer_init(struct onion_layer *l, const uint8_t key[static 32]);
 void onion_layer_wipe(struct onion_layer *l);
 
-/* In place. Decipher undoes encipher. */
+/* In place, at any alignment. Decipher undoes encipher. */
 void onion_layer_encipher(const struct onion_layer *l, uint8_t cell[static MESH_CELL]);
 void onion_layer_decipher(const struct onion_layer *l, uint8_t cell[static MESH_CELL]);
-/* n cells, one behind another. */
+/* n cells, one behind another; faster than one by one, since a cell's hash is taken while the one
+ * before it is enciphered. */
 void onion_layer_encipher_many(const struct onion_layer *l, uint8_t *cells, size_t n);
 void onion_layer_decipher_many(const struct onion_layer *l, uint8_t *cells, size_t n);

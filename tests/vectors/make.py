@@ -2,7 +2,8 @@
 """Writes the test vectors beside it, from docs/protocol.md alone: it shares no code with the C
 program, so that an error must be made twice to pass. Needs python3-cryptography, python3-msgpack.
 
-  make.py           writes the *.json files (noise.json holds public vectors: it is only checked)
+  make.py           writes the *.json files (those with public vectors, noise.json and the three of
+                    HCTR2, are only checked)
   make.py --check   writes them to a temporary folder and compares; exit 1 on a difference
 """
 
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+sys.dont_write_bytecode = True
+import hctr2  # noqa: E402, beside this file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RAW = (Encoding.Raw, PublicFormat.Raw)
@@ -1034,9 +1038,16 @@ def to_json(v):
 
 def write_all(folder):
     check_public_noise()
-    made = {"handshake": handshake(), "packet": packets(), "frame": frames(),
-            "fragment": fragments(), "pow": pows(), "record": records(),
-            "dht_record": dht_records(), "train": trains()}
+    hctr2.check_public()
+    made = {"handshake": handshake(),
+            "packet": packets(),
+            "frame": frames(),
+            "fragment": fragments(),
+            "pow": pows(),
+            "record": records(),
+            "dht_record": dht_records(),
+            "train": trains(),
+            "layer": hctr2.layer(secret, lambda label, n: hashlib.shake_256(secret(label)).digest(n))}
     for name, content in made.items():
         with open(os.path.join(folder, name + ".json"), "w") as f:
             json.dump(to_json(content), f, indent=1, ensure_ascii=True)
