@@ -147,22 +147,22 @@ static bool pivots_read(struct onion_inner *in, const msgpack_object *o)
 
 static bool ports_read(struct onion_inner *in, const msgpack_object *o)
 {
-    size_t n = 0, two;
-    if (o != NULL && o->type == MSGPACK_OBJECT_NIL) {
-        in->ask_ports = true;
-        return true;
-    }
-    const msgpack_object *list = items(o, 0, ONION_PORTS_MAX, &n);
-    for (size_t i = 0; list != NULL && i < n; i++) {
-        const msgpack_object *pair = items(&list[i], 2, 2, &two);
+    size_t two;
+    if (o == NULL || (o->type != MSGPACK_OBJECT_NIL && o->type != MSGPACK_OBJECT_ARRAY))
+        return false;
+    in->ask_ports = o->type == MSGPACK_OBJECT_NIL;
+    in->n_ports = in->ask_ports ? 0 : o->via.array.size;
+    if (in->n_ports > ONION_PORTS_MAX)
+        return false;
+    for (size_t i = 0; i < in->n_ports; i++) {
+        const msgpack_object *pair = items(&o->via.array.ptr[i], 2, 2, &two);
         uint64_t port, kind;
         if (pair == NULL || !get_up_to(&pair[0], UINT16_MAX, &port) ||
             !get_up_to(&pair[1], ONION_PORT_BOTH, &kind))
             return false;
         in->ports[i] = (struct onion_port){ .port = (uint16_t)port, .kind = (uint8_t)kind };
     }
-    in->n_ports = n;
-    return o != NULL && o->type == MSGPACK_OBJECT_ARRAY && (n == 0 || list != NULL);
+    return true;
 }
 
 static bool proof_read(struct onion_inner *in, const msgpack_object *o)
