@@ -201,8 +201,8 @@ static bool guards_make_room(struct onion_guards *g)
     return true;
 }
 
-/* How many hold a place: those with a record, and those that are missed for a short while only,
- * unless there is nobody else. */
+/* How many hold a place: those with a record, and those that are missed for a short while only.
+ * With nobody left one stands in at once. */
 static size_t guards_holding(const struct onion_guards *g, uint64_t now)
 {
     size_t n_listed = 0, n_waited_for = 0;
