@@ -76,7 +76,7 @@ static void nonce_prefix(struct blind__key *k, const struct wide *hash)
     struct writer w = writer_on(info, sizeof info);
     writer_copy(&w, "cyx blind nonce", LABEL_NONCE);
     writer_copy(&w, k->pub, sizeof k->pub);
-    crypto_hkdf(NULL, 0, hash->b + 32, 32, info, sizeof info, k->prefix, sizeof k->prefix);
+    crypto_hkdf("", 0, hash->b + 32, 32, info, sizeof info, k->prefix, sizeof k->prefix);
 }
 
 int blind__key_derive(struct blind__key *out, const uint8_t seed[static ONION_SEED],
