@@ -255,7 +255,7 @@ struct onion_delegations *onion_delegations_decode(const struct mesh_network *ne
                                                    const uint8_t *data, size_t len,
                                                    struct cyx_err *err)
 {
-    struct reader r;
+    struct reader r = reader_on(NULL, 0);
     uint8_t address[32], net_id[32];
     if (frame_check(&r, data, len, err) != 0)
         return NULL;

@@ -149,7 +149,7 @@ static bool sets_get(struct onion_guards *g, struct reader *r)
 static int decode(struct onion_guards *g, const struct mesh_network *net, const uint8_t *data,
                   size_t len, struct cyx_err *err)
 {
-    struct reader r;
+    struct reader r = reader_on(NULL, 0);
     int code = frame_check(&r, data, len, err);
     if (code != 0)
         return code;
