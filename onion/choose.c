@@ -8,7 +8,7 @@ struct draft {
     const struct onion_relays *relays;
     bool no_exclusions; /* in a very small network, where nothing fits otherwise */
     struct onion_kin last_kin;
-    const struct onion_relay *hops[ONION_HOPS_MAX]; /* those chosen, but for a given last one */
+    const struct onion_candidate *hops[ONION_HOPS_MAX]; /* those chosen, but for a given last one */
     size_t n;
 };
 
@@ -21,7 +21,7 @@ static bool is_excluded(const struct onion_wish *w, const uint8_t id[static 32])
 }
 
 /* May it be a hop beside those that are chosen? */
-static bool fits(const struct draft *d, const struct onion_relay *r)
+static bool fits(const struct draft *d, const struct onion_candidate *r)
 {
     bool is_lab = onion_relays_is_lab(d->relays);
     if (!d->no_exclusions && is_excluded(d->w, r->id))
@@ -35,14 +35,14 @@ static bool fits(const struct draft *d, const struct onion_relay *r)
     return true;
 }
 
-static bool may_draw(const void *arg, const struct onion_relay *r)
+static bool may_draw(const void *arg, const struct onion_candidate *r)
 {
     return r->may_path && fits(arg, r);
 }
 
 /* ---- hop by hop ------------------------------------------------------------------------------ */
 
-static bool push(struct draft *d, const struct onion_relay *r)
+static bool push(struct draft *d, const struct onion_candidate *r)
 {
     if (r == NULL)
         return false;
@@ -59,10 +59,10 @@ static bool push_random(struct draft *d, struct env *env)
 static bool push_second(struct draft *d, const struct onion_guards *g, struct env *env)
 {
     const uint8_t *ids[ONION_SECOND];
-    const struct onion_relay *fit[ONION_SECOND];
+    const struct onion_candidate *fit[ONION_SECOND];
     size_t n = onion_guards_second(g, ids), n_fit = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct onion_relay *r = onion_relays_find(d->relays, ids[i]);
+        const struct onion_candidate *r = onion_relays_find(d->relays, ids[i]);
         if (r != NULL && fits(d, r))
             fit[n_fit++] = r;
     }
@@ -87,7 +87,7 @@ static bool try_guards(struct draft *d, unsigned hops, const uint8_t *const *ids
                        const struct onion_guards *g, struct env *env)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct onion_relay *guard = onion_relays_find(d->relays, ids[i]);
+        const struct onion_candidate *guard = onion_relays_find(d->relays, ids[i]);
         d->n = 0;
         if (guard == NULL || !fits(d, guard))
             continue;
@@ -122,9 +122,10 @@ static void hop_of(struct onion_hop *out, const struct mesh_node *n)
 }
 
 /* Ids and keys of the hops; `last` is the record of a given last hop. False: a record is gone. */
-static bool write_path(struct onion_path *out, const struct draft *d, const struct mesh_node *last)
+static bool write_path(struct onion_chosen *out, const struct draft *d,
+                       const struct mesh_node *last)
 {
-    struct onion_path p = { 0 };
+    struct onion_chosen p = { 0 };
     struct mesh_node n;
     for (size_t i = 0; i < d->n; i++) {
         if (!onion_relays_node(d->relays, d->hops[i]->id, &n))
@@ -139,7 +140,7 @@ static bool write_path(struct onion_path *out, const struct draft *d, const stru
     return true;
 }
 
-int onion_choose(struct onion_path *out, const struct onion_wish *w,
+int onion_choose(struct onion_chosen *out, const struct onion_wish *w,
                  const struct onion_relays *relays, const struct onion_guards *guards,
                  struct env *env, uint64_t now, struct cyx_err *err)
 {
@@ -177,7 +178,7 @@ struct pivoting {
     size_t n_guards; /* of those, so many are spared */
     bool spares_second;
     bool is_any_kin;
-    const struct onion_relay *taken[ONION_PIVOTS_MAX];
+    const struct onion_candidate *taken[ONION_PIVOTS_MAX];
     size_t n_taken;
 };
 
@@ -196,7 +197,7 @@ static bool is_spared(const struct pivoting *p, const uint8_t id[static 32])
     return false;
 }
 
-static bool may_be_pivot(const void *arg, const struct onion_relay *r)
+static bool may_be_pivot(const void *arg, const struct onion_candidate *r)
 {
     const struct pivoting *p = arg;
     for (size_t i = 0; i < p->n_exclude; i++)
@@ -211,7 +212,7 @@ static bool may_be_pivot(const void *arg, const struct onion_relay *r)
 static void take_pivots(struct pivoting *p, size_t n, struct env *env)
 {
     while (p->n_taken < n) {
-        const struct onion_relay *r = onion_relays_draw(p->relays, env, may_be_pivot, p);
+        const struct onion_candidate *r = onion_relays_draw(p->relays, env, may_be_pivot, p);
         if (r == NULL)
             return;
         p->taken[p->n_taken++] = r;

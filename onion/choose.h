@@ -33,7 +33,7 @@ struct onion_wish {
                            that just failed */
 };
 
-struct onion_path {
+struct onion_chosen {
     struct onion_hop hops[ONION_HOPS_MAX];
     size_t n_hops;
     struct mesh_node first; /* the guard's record: whom to dial, see mesh_node_contact */
@@ -42,7 +42,7 @@ struct onion_path {
 /* `relays` and `guards` as of now (onion_relays_refresh, onion_guards_refresh). 0, or with `err`:
  * CYX_EINVAL (hops out of range, `last` is ourselves), CYX_EAGAIN (no guard is usable now),
  * CYX_ENOENT (no record of `last`, or too few relays that fit together). */
-CYX_MUST_USE int onion_choose(struct onion_path *out, const struct onion_wish *w,
+CYX_MUST_USE int onion_choose(struct onion_chosen *out, const struct onion_wish *w,
                               const struct onion_relays *relays, const struct onion_guards *guards,
                               struct env *env, uint64_t now, struct cyx_err *err);
 

@@ -145,15 +145,15 @@ static bool is_second(const struct onion_guards *g, const uint8_t id[static 32])
 }
 
 static bool is_near(const struct sampling *s, const uint8_t id[static 32],
-                    const struct onion_relay *relay)
+                    const struct onion_candidate *relay)
 {
-    const struct onion_relay *held = onion_relays_find(s->relays, id);
+    const struct onion_candidate *held = onion_relays_find(s->relays, id);
     return held != NULL && onion_kin_is_near(&held->kin, &relay->kin);
 }
 
 /* Of those beside which it would stand: a guard and a second-layer relay of one operator could
  * never be in one path, and a pivot of that operator would rule out both. */
-static bool is_near_any(const struct sampling *s, const struct onion_relay *relay)
+static bool is_near_any(const struct sampling *s, const struct onion_candidate *relay)
 {
     for (size_t i = 0; i < s->g->n_guards; i++)
         if (is_near(s, s->g->guards[i].id, relay))
@@ -164,7 +164,7 @@ static bool is_near_any(const struct sampling *s, const struct onion_relay *rela
     return false;
 }
 
-static bool may_sample(const void *arg, const struct onion_relay *relay)
+static bool may_sample(const void *arg, const struct onion_candidate *relay)
 {
     const struct sampling *s = arg;
     if (is_guard(s->g, relay->id) || !(s->for_guards ? relay->may_guard : relay->may_path))
@@ -175,12 +175,12 @@ static bool may_sample(const void *arg, const struct onion_relay *relay)
            (onion_relays_is_lab(s->relays) || !is_near_any(s, relay));
 }
 
-static const struct onion_relay *sample(const struct onion_guards *g,
-                                        const struct onion_relays *relays, struct env *env,
-                                        bool for_guards)
+static const struct onion_candidate *sample(const struct onion_guards *g,
+                                            const struct onion_relays *relays, struct env *env,
+                                            bool for_guards)
 {
     struct sampling s = { g, relays, for_guards, .is_strict = true };
-    const struct onion_relay *r = onion_relays_draw(relays, env, may_sample, &s);
+    const struct onion_candidate *r = onion_relays_draw(relays, env, may_sample, &s);
     s.is_strict = false;
     return r != NULL ? r : onion_relays_draw(relays, env, may_sample, &s);
 }
@@ -218,7 +218,7 @@ static bool guards_fill(struct onion_guards *g, const struct onion_relays *relay
 {
     bool has_changed = false;
     while (guards_holding(g, now) < ONION_GUARDS) {
-        const struct onion_relay *r = sample(g, relays, env, true);
+        const struct onion_candidate *r = sample(g, relays, env, true);
         if (r == NULL || !guards_make_room(g))
             break;
         struct guard *e = &g->guards[g->n_guards++];
@@ -234,7 +234,7 @@ static bool seconds_fill(struct onion_guards *g, const struct onion_relays *rela
 {
     bool has_changed = false;
     while (g->n_seconds < ONION_SECOND) {
-        const struct onion_relay *r = sample(g, relays, env, false);
+        const struct onion_candidate *r = sample(g, relays, env, false);
         if (r == NULL)
             break;
         struct second *e = &g->seconds[g->n_seconds++];

@@ -11,6 +11,7 @@
 #include "base/metric.h"
 #include "dht/dht.h"
 #include "mesh/mesh.h"
+#include "onion/descriptor.h"
 
 struct onion;
 
@@ -123,14 +124,6 @@ void onion_flow_attach(struct onion_flow *f, const struct onion_flow_events *ev,
  */
 
 struct onion_service;
-
-enum onion_port_kind { ONION_PORT_STREAM = 1, ONION_PORT_DATAGRAM = 2, ONION_PORT_BOTH = 3 };
-struct onion_port {
-    uint16_t port;
-    uint8_t kind; /* enum onion_port_kind */
-};
-
-enum { ONION_PORTS_MAX = 64, ONION_CLIENTS_MAX = 64 };
 
 struct onion_service_config {
     const uint8_t *seed; /* the address key's seed, 32 bytes; copied into locked memory */

@@ -14,7 +14,7 @@ struct onion_relays {
     /* when it was last brought up to date */
     bool is_made;
     uint64_t changes, made_s;
-    struct onion_relay *list; /* in order of ids */
+    struct onion_candidate *list; /* in order of ids */
     size_t n;
 };
 
@@ -87,8 +87,8 @@ bool onion_kin_is_near(const struct onion_kin *a, const struct onion_kin *b)
 
 /* ---- bringing up to date --------------------------------------------------------------------- */
 
-static const struct onion_relay *find(const struct onion_relay *list, size_t n,
-                                      const uint8_t id[static DHT_ID])
+static const struct onion_candidate *find(const struct onion_candidate *list, size_t n,
+                                          const uint8_t id[static DHT_ID])
 {
     size_t lo = 0, hi = n;
     while (lo < hi) {
@@ -105,18 +105,18 @@ static const struct onion_relay *find(const struct onion_relay *list, size_t n,
 }
 
 /* Taken over from the last time, or from its record; false: there is no record. */
-static bool relay_make(const struct onion_relays *r, struct onion_relay *out,
+static bool relay_make(const struct onion_relays *r, struct onion_candidate *out,
                        const struct dht_roster_entry *e)
 {
     struct mesh_node n;
-    const struct onion_relay *had = find(r->list, r->n, e->id);
+    const struct onion_candidate *had = find(r->list, r->n, e->id);
     if (had != NULL && had->sequence == e->sequence) {
         *out = *had;
         return true;
     }
     if (!r->node(r->arg, e->id, &n))
         return false;
-    *out = (struct onion_relay){ .sequence = e->sequence, .capacity = n.capacity };
+    *out = (struct onion_candidate){ .sequence = e->sequence, .capacity = n.capacity };
     memcpy(out->id, e->id, sizeof out->id);
     onion_kin_of(&out->kin, &n);
     return true;
@@ -135,7 +135,7 @@ static bool may_all(const struct onion_relays *r, enum dht_roster_use use, uint6
     return youngest == NULL || dht_roster_may_use(r->roster, youngest, use, now);
 }
 
-static size_t fill(const struct onion_relays *r, struct onion_relay *out, uint64_t now)
+static size_t fill(const struct onion_relays *r, struct onion_candidate *out, uint64_t now)
 {
     bool all_path = may_all(r, DHT_USE_PATH, now), all_guard = may_all(r, DHT_USE_GUARD, now);
     size_t n = 0;
@@ -159,7 +159,7 @@ static int by_value(const void *a, const void *b)
 
 /* A capacity is a claim: four times the median is all it can bring. A flood of new ids doesn't move
  * the median: those that are too young have no say. */
-static int weigh(struct onion_relay *list, size_t n)
+static int weigh(struct onion_candidate *list, size_t n)
 {
     cleanup_free uint32_t *sorted = calloc(n > 0 ? n : 1, sizeof *sorted);
     size_t n_sorted = 0;
@@ -184,7 +184,7 @@ int onion_relays_refresh(struct onion_relays *r, uint64_t now)
         now - r->made_s < ONION_RELAYS_FRESH_S)
         return 0;
     size_t cap = dht_roster_len(r->roster);
-    struct onion_relay *list = calloc(cap > 0 ? cap : 1, sizeof *list);
+    struct onion_candidate *list = calloc(cap > 0 ? cap : 1, sizeof *list);
     if (list == NULL)
         return CYX_ENOMEM;
     size_t n = fill(r, list, now);
@@ -209,13 +209,13 @@ size_t onion_relays_len(const struct onion_relays *r)
     return r->n;
 }
 
-const struct onion_relay *onion_relays_at(const struct onion_relays *r, size_t i)
+const struct onion_candidate *onion_relays_at(const struct onion_relays *r, size_t i)
 {
     return &r->list[i];
 }
 
-const struct onion_relay *onion_relays_find(const struct onion_relays *r,
-                                            const uint8_t id[static DHT_ID])
+const struct onion_candidate *onion_relays_find(const struct onion_relays *r,
+                                                const uint8_t id[static DHT_ID])
 {
     return find(r->list, r->n, id);
 }
@@ -237,8 +237,8 @@ bool onion_relays_node(const struct onion_relays *r, const uint8_t id[static DHT
 }
 
 /* Two passes and one draw: a draw for each relay would be thousands of system calls. */
-const struct onion_relay *onion_relays_draw(const struct onion_relays *r, struct env *env,
-                                            onion_fits_fn fits, const void *arg)
+const struct onion_candidate *onion_relays_draw(const struct onion_relays *r, struct env *env,
+                                                onion_fits_fn fits, const void *arg)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < r->n; i++)

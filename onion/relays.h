@@ -27,7 +27,7 @@ struct onion_kin {
     uint64_t nets[MESH_ADDRS_MAX]; /* /16 (IPv4) or /32 (IPv6) of each address, no two the same */
 };
 
-struct onion_relay {
+struct onion_candidate {
     uint8_t id[DHT_ID];
     uint64_t sequence; /* of the record this was taken from */
     uint64_t weight;   /* its capacity, capped; never 0 */
@@ -52,9 +52,9 @@ CYX_MUST_USE int onion_relays_refresh(struct onion_relays *r, uint64_t now);
 
 size_t onion_relays_len(const struct onion_relays *r);
 /* In order of ids; borrowed until the next refresh. */
-const struct onion_relay *onion_relays_at(const struct onion_relays *r, size_t i);
-const struct onion_relay *onion_relays_find(const struct onion_relays *r,
-                                            const uint8_t id[static DHT_ID]);
+const struct onion_candidate *onion_relays_at(const struct onion_relays *r, size_t i);
+const struct onion_candidate *onion_relays_find(const struct onion_relays *r,
+                                                const uint8_t id[static DHT_ID]);
 bool onion_relays_is_lab(const struct onion_relays *r);
 bool onion_relays_is_self(const struct onion_relays *r, const uint8_t id[static DHT_ID]);
 /* The record of any node, relay or not. */
@@ -67,6 +67,6 @@ bool onion_kin_is_near(const struct onion_kin *a, const struct onion_kin *b);
 
 /* Draws one by weight among those that `fits` says may be taken; NULL: none may. `fits` must
  * answer the same each time. */
-typedef bool (*onion_fits_fn)(const void *arg, const struct onion_relay *relay);
-const struct onion_relay *onion_relays_draw(const struct onion_relays *r, struct env *env,
-                                            onion_fits_fn fits, const void *arg);
+typedef bool (*onion_fits_fn)(const void *arg, const struct onion_candidate *relay);
+const struct onion_candidate *onion_relays_draw(const struct onion_relays *r, struct env *env,
+                                                onion_fits_fn fits, const void *arg);

@@ -27,7 +27,7 @@ static void rig_end(struct rig *r)
     crowd_destroy(r->c);
 }
 
-static int choose(struct rig *r, const struct onion_wish *w, struct onion_path *p)
+static int choose(struct rig *r, const struct onion_wish *w, struct onion_chosen *p)
 {
     memset(p, 0xee, sizeof *p);
     return onion_choose(p, w, r->c->relays, r->g, &r->c->dice.env, r->c->now, NULL);
@@ -58,8 +58,8 @@ static bool is_in(const uint8_t (*list)[32], size_t n, const uint8_t *id)
 }
 
 /* Every rule that a path may not break, whatever was wished. */
-static void path_check(const struct rig *r, const struct onion_wish *w, const struct onion_path *p,
-                       bool is_lab)
+static void path_check(const struct rig *r, const struct onion_wish *w,
+                       const struct onion_chosen *p, bool is_lab)
 {
     struct onion_kin kin[ONION_HOPS_MAX];
     cr_assert_leq(p->n_hops, w->hops);
@@ -107,7 +107,7 @@ Test(onion_choose, breaks_no_rule_in_ten_thousand_draws, .timeout = 60)
         (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
         for (unsigned i = 0; i < 200; i++) {
             uint8_t exclude[8][32];
-            struct onion_path p;
+            struct onion_chosen p;
             struct onion_wish w = random_wish(&r, exclude);
             int code = choose(&r, &w, &p);
             cr_assert(code == 0 || code == CYX_ENOENT, "%d", code);
@@ -129,7 +129,7 @@ Test(onion_choose, first_hop_is_the_first_guard_that_fits)
     crowd_fill(r.c, 100);
     crowd_refresh(r.c);
     (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
-    struct onion_path p;
+    struct onion_chosen p;
     struct onion_wish w = { .hops = 4 };
     const struct guard *guards = r.g->guards;
     cr_assert_eq(choose(&r, &w, &p), 0);
@@ -165,7 +165,7 @@ Test(onion_choose, second_hop_is_of_the_second_layer_and_all_four_alike)
     (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
     unsigned got[ONION_SECOND] = { 0 };
     for (unsigned i = 0; i < 4000; i++) {
-        struct onion_path p;
+        struct onion_chosen p;
         struct onion_wish w = { .hops = 4 };
         cr_assert_eq(choose(&r, &w, &p), 0);
         cr_assert_eq(p.n_hops, 4u);
@@ -177,7 +177,7 @@ Test(onion_choose, second_hop_is_of_the_second_layer_and_all_four_alike)
         /* where one is drawn for the third or last hop, that is after the second */
         cr_expect(got[k] > 850 && got[k] < 1150, "%u", got[k]);
     /* none fits: any relay does */
-    struct onion_path p;
+    struct onion_chosen p;
     uint8_t exclude[ONION_SECOND][32];
     for (size_t k = 0; k < ONION_SECOND; k++)
         memcpy(exclude[k], r.g->seconds[k].id, 32);
@@ -199,7 +199,7 @@ Test(onion_choose, random_hops_come_by_weight)
     crowd_refresh(r.c);
     (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
     for (unsigned k = 0; k < DRAWS; k++) {
-        struct onion_path p;
+        struct onion_chosen p;
         struct onion_wish w = { .hops = 4 };
         cr_assert_eq(choose(&r, &w, &p), 0);
         got[crowd_node(r.c, p.hops[2].id) - r.c->nodes]++;
@@ -233,7 +233,7 @@ Test(onion_choose, small_networks_take_what_there_is)
         crowd_refresh(r.c);
         (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
         for (unsigned i = 0; i < 50; i++) {
-            struct onion_path p;
+            struct onion_chosen p;
             struct onion_wish w = { .hops = 4 };
             int code = choose(&r, &w, &p);
             cr_assert_eq(code,
@@ -259,7 +259,7 @@ Test(onion_choose, one_operators_relays_make_no_path_but_in_a_lab)
         crowd_refresh(r.c);
         (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
         for (unsigned i = 0; i < 100; i++) {
-            struct onion_path p;
+            struct onion_chosen p;
             struct onion_wish w = { .hops = 4, .last = i % 2 ? r.c->nodes[i % 8].id : NULL };
             int code = choose(&r, &w, &p);
             cr_assert_eq(code, is_lab ? 0 : CYX_ENOENT);
@@ -277,7 +277,7 @@ Test(onion_choose, ourselves_unknown_pivots_and_odd_lengths_are_refused)
     crowd_refresh(r.c);
     (void)onion_guards_refresh(r.g, r.c->relays, &r.c->dice.env, r.c->now);
     static const uint8_t unknown[32] = { 1 };
-    struct onion_path p;
+    struct onion_chosen p;
     struct onion_wish w = { .hops = 3, .last = r.c->self };
     cr_expect_eq(choose(&r, &w, &p), CYX_EINVAL);
     cr_expect_eq(p.n_hops, 0xeeeeeeeeeeeeeeeeu, "written on success only");
@@ -313,7 +313,7 @@ Test(onion_choose, very_small_networks_give_up_exclusions_last)
     for (size_t i = 0; i < 3; i++)
         memcpy(pivots[i], r.g->guards[i].id, 32); /* all our guards are pivots of one service */
     for (unsigned i = 0; i < 50; i++) {
-        struct onion_path p;
+        struct onion_chosen p;
         struct onion_wish w = { .hops = 3,
                                 .last = pivots[i % 3],
                                 .exclude = (const uint8_t(*)[32])pivots,
@@ -368,7 +368,7 @@ Test(onion_choose, pivots_of_small_networks_leave_two_relays_for_their_paths)
                                                &r.c->dice.env, r.c->now);
             cr_assert_eq(found, n == 1 ? 0 : want[n], "%zu relays: %zu", n, found);
             for (size_t i = 0; i < found && n >= 3; i++) {
-                struct onion_path p;
+                struct onion_chosen p;
                 struct onion_wish w = { .hops = 3,
                                         .last = got[i],
                                         .exclude = (const uint8_t(*)[32])got,

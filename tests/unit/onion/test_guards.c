@@ -35,7 +35,7 @@ Test(onion_guards, are_three_and_four_behind_them_of_different_operators)
         struct onion_guards *g = fresh(c);
         cr_assert_eq(g->n_guards, (size_t)ONION_GUARDS);
         cr_assert_eq(g->n_seconds, (size_t)ONION_SECOND);
-        const struct onion_relay *all[ONION_GUARDS + ONION_SECOND];
+        const struct onion_candidate *all[ONION_GUARDS + ONION_SECOND];
         for (size_t i = 0; i < ONION_GUARDS; i++)
             all[i] = onion_relays_find(c->relays, g->guards[i].id);
         for (size_t i = 0; i < ONION_SECOND; i++)

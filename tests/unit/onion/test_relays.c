@@ -66,7 +66,7 @@ Test(onion_relays, of_no_age_are_neither_drawn_nor_counted_once_ages_count)
     }
     crowd_refresh(c);
     for (size_t i = 0; i < c->n; i++) {
-        const struct onion_relay *r = onion_relays_find(c->relays, c->nodes[i].id);
+        const struct onion_candidate *r = onion_relays_find(c->relays, c->nodes[i].id);
         cr_assert_eq(r->may_path, i < 40, "relay %zu", i);
         cr_assert_eq(r->may_guard, i < 40, "relay %zu", i);
         cr_assert_leq(r->weight, 4000u, "a flood moves no median");
@@ -134,13 +134,13 @@ Test(onion_relays, are_kin_by_family_or_by_any_address)
     }
 }
 
-static bool anybody(const void *arg, const struct onion_relay *r)
+static bool anybody(const void *arg, const struct onion_candidate *r)
 {
     (void)arg, (void)r;
     return true;
 }
 
-static bool nobody(const void *arg, const struct onion_relay *r)
+static bool nobody(const void *arg, const struct onion_candidate *r)
 {
     (void)arg, (void)r;
     return false;
@@ -155,7 +155,7 @@ Test(onion_relays, are_drawn_by_weight)
         (void)crowd_add(c, i, 0, 100u * (i + 1)); /* 100 to 1000, of 5500 */
     crowd_refresh(c);
     for (unsigned k = 0; k < DRAWS; k++) {
-        const struct onion_relay *r = onion_relays_draw(c->relays, &c->dice.env, anybody, NULL);
+        const struct onion_candidate *r = onion_relays_draw(c->relays, &c->dice.env, anybody, NULL);
         got[crowd_node(c, r->id) - c->nodes]++;
     }
     for (unsigned i = 0; i < N; i++) {
