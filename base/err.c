@@ -52,11 +52,11 @@ int cyx_wrap(struct cyx_err *err, const char *fmt, ...)
 const char *cyx_code_name(int code)
 {
     static const char *const names[] = {
-        "OK",     "EINVAL",   "ENOMEM",   "EIO",       "EPERM",     "EFULL",
-        "ENOENT", "EEXIST",   "EAGAIN",   "ETIMEDOUT", "ECANCELED", "ECLOSED",
-        "EPROTO", "EVERSION", "ECORRUPT", "EBUSY",     "ENOSPC",    "EUNSUPPORTED",
+        "OK",       "EINVAL", "ENOMEM",    "EIO",          "EPERM",    "EFULL",  "ENOENT",
+        "EEXIST",   "EAGAIN", "ETIMEDOUT", "ECANCELED",    "ECLOSED",  "EPROTO", "EVERSION",
+        "ECORRUPT", "EBUSY",  "ENOSPC",    "EUNSUPPORTED", "EREFUSED",
     };
-    if (code > 0 || code < CYX_EUNSUPPORTED)
+    if (code > 0 || code < CYX_EREFUSED)
         return "EUNKNOWN";
     return names[-code];
 }

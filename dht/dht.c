@@ -220,3 +220,14 @@ bool dht__check(const struct dht *d)
            has(&d->probes, d->n_probes, DHT_PROBES) && has(&d->own, d->n_own, DHT_OWN_RECORDS) &&
            dht_cache_len(d->cache) <= DHT_CACHE;
 }
+
+size_t dht_roster_record(struct dht *d, const uint8_t id[static DHT_ID],
+                         uint8_t out[static MESH_NODE_RECORD_MAX])
+{
+    return d->sync != NULL ? dht_sync_record(d->sync, id, out) : 0;
+}
+
+bool dht_roster_is_ready(const struct dht *d)
+{
+    return d->sync != NULL && dht_sync_is_ready(d->sync);
+}

@@ -87,10 +87,11 @@ struct dht_sync {
     size_t n_new, n_before; /* ids this round brought; the roster's size when it began */
     uint64_t next_ns, began_ns, wait_ms, refused_ns;
     unsigned news_left;
-    bool has_answer;  /* somebody answered since the start */
-    bool is_quiet;    /* a round brought nothing new */
-    bool has_change;  /* something that others are told of is new since the last round */
-    uint64_t back_ns; /* when somebody was last asked back */
+    bool has_answer;             /* somebody answered since the start */
+    bool is_quiet;               /* a round brought nothing new */
+    bool has_change;             /* something that others are told of is new since the last round */
+    uint64_t back_ns;            /* when somebody was last asked back */
+    struct mesh_link *back_link; /* who is asked back as soon as its record is here; or NULL */
     struct sync__stamp stamps[SYNC__STAMPS]; /* a ring */
     unsigned next_stamp;
     struct map *refused; /* begin and sequence; the value is the map itself */

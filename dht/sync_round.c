@@ -36,15 +36,27 @@ static struct sync__peer *peer_of(const struct dht_sync *s, const struct mesh_li
     return NULL;
 }
 
-/* Remembers that `l` and we exchange now. False: we did a short while ago. */
+static struct sync__stamp *stamp_of(struct dht_sync *s, const uint8_t id[static DHT_ID])
+{
+    for (size_t i = 0; i < SYNC__STAMPS; i++)
+        if (s->stamps[i].ns != 0 && memcmp(s->stamps[i].id, id, DHT_ID) == 0)
+            return &s->stamps[i];
+    return NULL;
+}
+
+/* Did we exchange, or try to, a short while ago? */
+static bool is_stamped(struct dht_sync *s, const uint8_t id[static DHT_ID])
+{
+    const struct sync__stamp *own = stamp_of(s, id);
+    return own != NULL && sync__now(s) - own->ns < ENV_S(DHT_SYNC_BACK_S);
+}
+
+/* Remembers that we exchange now. False: we did a short while ago. */
 static bool stamp(struct dht_sync *s, const uint8_t id[static DHT_ID])
 {
     uint64_t now = sync__now(s);
-    struct sync__stamp *own = NULL;
-    for (size_t i = 0; i < SYNC__STAMPS; i++)
-        if (s->stamps[i].ns != 0 && memcmp(s->stamps[i].id, id, DHT_ID) == 0)
-            own = &s->stamps[i];
-    if (own != NULL && now - own->ns < ENV_S(DHT_SYNC_BACK_S))
+    struct sync__stamp *own = stamp_of(s, id);
+    if (is_stamped(s, id))
         return false;
     if (own == NULL)
         own = &s->stamps[s->next_stamp++ % SYNC__STAMPS];
@@ -127,7 +139,10 @@ static bool ask_known(struct dht_sync *s)
         const struct dht_roster_entry *e =
             dht_roster_at(s->roster, (size_t)env_random_below(s->env, n));
         struct mesh_contact c;
-        if (contact_of(s, e, &c) && ask_contact(s, &c))
+        if (is_stamped(s, e->id) || !contact_of(s, e, &c))
+            continue;
+        stamp(s, e->id); /* one that is gone fails at once: it isn't asked again in this round */
+        if (ask_contact(s, &c))
             return true;
     }
     return false;
@@ -271,7 +286,10 @@ void sync__changed(struct dht_sync *s)
 /* The first that may be asked ends the wait. */
 void sync__link_known(struct dht_sync *s, struct mesh_link *l)
 {
-    (void)l;
+    if (s->back_link == l) {
+        s->back_link = NULL;
+        sync__ask_back(s, l);
+    }
     if (!s->has_answer && s->n_round == 0) {
         s->wait_ms = DHT_SYNC_FIRST_MS;
         arm_no_later(s, sync__now(s) + ENV_MS(SYNC__SOON_MS));
@@ -288,6 +306,8 @@ void sync__link_up(struct dht_sync *s, struct mesh_link *l)
 void sync__link_down(struct dht_sync *s, struct mesh_link *l)
 {
     struct sync__peer *p = peer_of(s, l);
+    if (s->back_link == l)
+        s->back_link = NULL;
     if (p == NULL)
         return;
     s->n.peers_failed++;
@@ -302,10 +322,14 @@ void sync__ask_back(struct dht_sync *s, struct mesh_link *l)
     if (l == NULL || peer_of(s, l) != NULL)
         return;
     mesh_link_info(l, &info);
+    if (!info.has_id) {
+        s->back_link = l; /* dialled to ask us: its record is on the way */
+        return;
+    }
     list_each (at, &s->peers)
         if (container_of(at, struct sync__peer, node)->is_back)
             return;
-    if (!info.is_listed || !info.has_id || info.state != MESH_LINK_UP ||
+    if (!info.is_listed || info.state != MESH_LINK_UP ||
         (s->n.backs > 0 && sync__now(s) - s->back_ns < ENV_MS(DHT_SYNC_BACK_MS)) ||
         !stamp(s, info.id))
         return;

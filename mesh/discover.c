@@ -135,7 +135,7 @@ struct disc__census disc__count(const struct mesh__discover *d)
         c.boot_up += is_boot && is_up;
         c.boot_dialing += is_boot && is_dialing;
         c.up += !is_boot && is_up && l->was_dialed && l->is_wanted;
-        c.dialing += !is_boot && is_dialing;
+        c.dialing += !is_boot && is_dialing && l->is_wanted;
     }
     return c;
 }
@@ -172,6 +172,17 @@ void disc__look_over(struct mesh__discover *d)
 
 /* ---- dialling -------------------------------------------------------------------------------- */
 
+/* A link that was made for some request will do as well, if we dialled it: who dialled us keeps it
+ * up as long as they like. */
+static bool keep_link_to(struct mesh__discover *d, const struct mesh_contact *c)
+{
+    struct mesh_link *l = mesh_dial(d->mesh, c, NULL);
+    if (l == NULL || !l->was_dialed || l->is_wanted)
+        return false;
+    mesh_link_keep(l);
+    return true;
+}
+
 static void dial_candidates(struct mesh__discover *d, const struct disc__census *c)
 {
     size_t n = disc__missing(d, c);
@@ -180,8 +191,7 @@ static void dial_candidates(struct mesh__discover *d, const struct disc__census 
     if (n > most)
         n = most;
     while (n > 0 && disc__candidate_take(d, &contact))
-        if (!disc__is_linked(d, &contact) && mesh_dial(d->mesh, &contact, NULL) != NULL)
-            n--;
+        n -= keep_link_to(d, &contact);
 }
 
 /* Bootstrap nodes whose time has come, while nothing better is known. Returns when to look again.
@@ -206,8 +216,7 @@ static uint64_t dial_bootstrap(struct mesh__discover *d, const struct disc__cens
             b->wait_ms = BOOT_MOST_MS;
         b->next_ns = now + ENV_MS(b->wait_ms + env_random_below(m->env, b->wait_ms / 2));
         next = b->next_ns < next ? b->next_ns : next;
-        if (mesh_dial(m, &b->contact, NULL) != NULL)
-            open++;
+        open += keep_link_to(d, &b->contact);
     }
     return next;
 }

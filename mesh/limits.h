@@ -66,8 +66,10 @@ enum {
     MESH_RPC_DEADLINE_MS = 5000, /* default; the request is repeated once at half of it */
 
     /* cells (section 9, 16) */
-    MESH_PATH_CELLS = 2048,          /* queued for a path and direction on a link */
-    MESH_PATH_DROP_RUN = 32,         /* the oldest go together: one hole for the receiver, not 32 */
+    MESH_PATH_CELLS = 2048,   /* queued for a path and direction on a link */
+    MESH_LINK_WRITABLE = 128, /* cells queued on a link under which its users are told that it has
+                                 room: some rows of packets, less than a round trip holds */
+    MESH_PATH_DROP_RUN = 32,  /* the oldest go together: one hole for the receiver, not 32 */
     MESH_CELLS_ALL_BYTES = 64 << 20, /* then the greediest path loses a run */
     MESH_PATHS_UNLISTED = 256,       /* paths from an unlisted link */
     MESH_MSG_SHARE = 4,              /* messages get at most a quarter of a link while cells wait */

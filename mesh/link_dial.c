@@ -263,10 +263,8 @@ struct mesh_link *mesh_dial(struct mesh *m, const struct mesh_contact *c, struct
     if (check_contact(m, c, err) != 0)
         return NULL;
     struct mesh_link *l = existing(m, c);
-    if (l != NULL) {
-        l->is_wanted = true;
+    if (l != NULL)
         return l;
-    }
     if (mesh__link_find_any(m, c->link_key) != NULL) {
         cyx_fail(err, CYX_EINVAL, "a link with that key leads to another node");
         return NULL;
@@ -286,7 +284,7 @@ struct mesh_link *mesh_dial(struct mesh *m, const struct mesh_contact *c, struct
         return NULL;
     }
     memcpy(l->dial_id, c->id, sizeof l->dial_id);
-    l->has_dial_id = l->was_dialed = l->is_wanted = true;
+    l->has_dial_id = l->was_dialed = true;
     l->is_listed = true; /* only listed nodes can be dialled */
     if (!m->config.is_listed)
         l->own = own_key_draw(m);
@@ -295,4 +293,10 @@ struct mesh_link *mesh_dial(struct mesh *m, const struct mesh_contact *c, struct
     else if (l->state != MESH_LINK_CLOSING)
         mesh__link_arm(l);
     return l;
+}
+
+void mesh_link_keep(struct mesh_link *l)
+{
+    l->is_wanted = true;
+    mesh__link_arm(l);
 }

@@ -8,12 +8,11 @@ enum {
     LINK__RESENDS = 4, /* RESENDs waiting; the inbox asks again */
     LINK__PINGS = 16,  /* mesh_ping calls under way */
     LINK__DESTROYS = 256,
-    LINK__CONFIRM_MS = 250,               /* first repeat of the PING on a fresh session */
-    LINK__REKEY_AGAIN_MS = 5000,          /* after a rekey that nobody answered */
-    LINK__SEQUENCE_WAIT_MS = 10,          /* the disk has our INIT sequence soon */
-    LINK__COOKIE_MS = 120000,             /* how long a cookie is worth sending */
-    LINK__PING_MS = 3000,                 /* mesh_ping's deadline */
-    LINK__WRITABLE = MESH_PATH_CELLS / 4, /* cells queued under which `writable` is said */
+    LINK__CONFIRM_MS = 250,      /* first repeat of the PING on a fresh session */
+    LINK__REKEY_AGAIN_MS = 5000, /* after a rekey that nobody answered */
+    LINK__SEQUENCE_WAIT_MS = 10, /* the disk has our INIT sequence soon */
+    LINK__COOKIE_MS = 120000,    /* how long a cookie is worth sending */
+    LINK__PING_MS = 3000,        /* mesh_ping's deadline */
 };
 
 #define LINK__REKEY_PACKETS (UINT64_C(1) << 30)
@@ -198,6 +197,7 @@ void mesh__link_received(struct mesh_link *l, struct mesh__keys *k, const struct
 
 /* link_send.c */
 void mesh__link_dirty(struct mesh_link *l);
+void mesh__link_row(struct mesh_link *l); /* at once, when a whole row of cells waits */
 void mesh__link_goodbye(struct mesh_link *l, enum mesh_goodbye reason);
 
 /* link_ping.c */

@@ -49,10 +49,12 @@ int mesh_cell_send(struct mesh_link *l, uint32_t path, const uint8_t cell[static
     if (code == CYX_ENOMEM)
         return code;
     mesh__path_note(l, path);
-    if (mesh_sched_len(l->sched) > LINK__WRITABLE)
+    if (mesh_sched_len(l->sched) > MESH_LINK_WRITABLE)
         l->was_over = true;
     l->last_use_ns = mesh__now(l->mesh);
     mesh__link_dirty(l);
+    if (mesh_sched_len(l->sched) >= ENV_UDP_SEGMENTS_MAX)
+        mesh__link_row(l);
     return code;
 }
 

@@ -160,6 +160,7 @@ enum sent {
     SENT_SOME,    /* its row is full: next turn */
     SENT_SHAPED,  /* the egress bucket is empty */
     SENT_BLOCKED, /* the socket is full: the row waits in the buffer */
+    SENT_UNABLE,  /* a packet couldn't be sealed: the link has to end */
 };
 
 static void row_send(struct mesh *m, const struct env_addr *to, size_t n)
@@ -192,9 +193,8 @@ static size_t row_build(struct mesh_link *l, uint64_t now, enum sent *why)
         }
         uint8_t *packet = m->send_buf + n * MESH_PACKET;
         fill(l, packet, now);
-        int code = mesh_session_seal(l->current->session, packet);
-        if (code != 0) {
-            mesh__link_end(l, code == CYX_EFULL ? "its keys are used up" : "no memory");
+        if (mesh_session_seal(l->current->session, packet) != 0) {
+            *why = SENT_UNABLE;
             break;
         }
         note_sent(l, now);
@@ -211,7 +211,9 @@ static enum sent link_send(struct mesh_link *l, uint64_t now)
     size_t n = row_build(l, now, &why);
     if (n > 0)
         row_send(m, &to, n);
-    if (l->was_over && mesh_link_queued(l) < LINK__WRITABLE) {
+    if (why == SENT_UNABLE)
+        mesh__link_end(l, "its keys are used up");
+    if (l->was_over && mesh_link_queued(l) < MESH_LINK_WRITABLE) {
         l->was_over = false;
         if (m->paths.writable != NULL && l->state == MESH_LINK_UP)
             m->paths.writable(m->paths_arg, l);
@@ -219,6 +221,21 @@ static enum sent link_send(struct mesh_link *l, uint64_t now)
     if (m->is_blocked)
         return SENT_BLOCKED;
     return why;
+}
+
+/* Cells come in runs: a row that is full already leaves while it is warm in the cache, and the
+ * socket works while the rest comes. Other links have their row at the end of the turn as ever.
+ * Calls nobody: what ends or wakes somebody is left to mesh__flush. */
+void mesh__link_row(struct mesh_link *l)
+{
+    struct mesh *m = l->mesh;
+    enum sent why;
+    if (m->carrier == NULL || m->is_blocked || m->egress.rate > 0)
+        return;
+    const struct env_addr to = l->addr;
+    size_t n = row_build(l, mesh__now(m), &why);
+    if (n > 0)
+        row_send(m, &to, n);
 }
 
 static bool pending_send(struct mesh *m)

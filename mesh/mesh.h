@@ -185,8 +185,11 @@ bool mesh_node_contact(struct mesh *m, const struct mesh_node *n, struct mesh_co
 
 /* Dials, or returns the link that already leads there (by link key). NULL with `err`: CYX_EFULL,
  * CYX_EINVAL (ourselves, or another worker's peer: mesh/worker.h), CYX_EBUSY (the address rests
- * after failed tries). link_up or link_down follows. */
+ * after failed tries). link_up or link_down follows. It ends by itself after MESH_IDLE_MS in which
+ * it carried no path and nobody asked anything. */
 struct mesh_link *mesh_dial(struct mesh *m, const struct mesh_contact *c, struct cyx_err *err);
+/* PINGs keep it up from now on, used or not. */
+void mesh_link_keep(struct mesh_link *l);
 
 /* The link whose peer proved to be `id`, or NULL. */
 struct mesh_link *mesh_link_by_id(struct mesh *m, const uint8_t id[static 32]);
@@ -295,7 +298,8 @@ struct mesh_paths {
     void (*destroy)(void *arg, struct mesh_link *l, uint32_t path);
     void (*train)(void *arg, struct mesh_link *l, uint32_t path, bool is_reply,
                   const uint8_t *train, size_t len);
-    void (*writable)(void *arg, struct mesh_link *l); /* the link's queues fell below a quarter */
+    void (*writable)(void *arg, struct mesh_link *l); /* fell under MESH_LINK_WRITABLE
+                                                              cells after it was above */
 };
 void mesh_set_paths(struct mesh *m, const struct mesh_paths *ops, void *arg);
 

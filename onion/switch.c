@@ -39,6 +39,13 @@ static struct key key_of(const struct mesh_link *l, uint32_t path)
     return (struct key){ (uintptr_t)l, path };
 }
 
+struct onion_slot *onion_switch_find(const struct onion_switch *s, const struct mesh_link *l,
+                                     uint32_t path)
+{
+    struct key key = key_of(l, path);
+    return map_get(s->slots, &key);
+}
+
 static struct onion_slot *find(struct onion_switch *s, const struct mesh_link *l, uint32_t path)
 {
     struct key key = key_of(l, path);
@@ -97,6 +104,22 @@ static void heard_train(void *arg, struct mesh_link *l, uint32_t path, bool is_r
         heard_reply(arg, l, path, train);
     else if (!is_reply && len == ONION_TRAIN)
         heard_build(arg, l, path, train);
+}
+
+/* One round over the slots of the link. They may come and go meanwhile, so that one may be told
+ * twice or not at all: who goes on waiting is told the next time. */
+static void heard_writable(void *arg, struct mesh_link *l)
+{
+    struct onion_switch *s = arg;
+    struct of_link *of = map_get(s->links, &l);
+    for (size_t left = of != NULL ? of->n : 0; of != NULL && left > 0; left--) {
+        struct onion_slot *slot = container_of(of->slots.next, struct onion_slot, of_link);
+        list_del(&slot->of_link);
+        list_push_back(&of->slots, &slot->of_link);
+        if (slot->ops->writable != NULL)
+            slot->ops->writable(slot);
+        of = map_get(s->links, &l);
+    }
 }
 
 /* Slots may remove each other while they hear of it: always the first of what is left. */
@@ -197,7 +220,8 @@ struct onion_switch *onion_switch_create(struct mesh *mesh)
 {
     static const struct mesh_paths ops = { .cell = heard_cell,
                                            .destroy = heard_destroy,
-                                           .train = heard_train };
+                                           .train = heard_train,
+                                           .writable = heard_writable };
     struct onion_switch *s = calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;

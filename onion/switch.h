@@ -18,6 +18,7 @@ struct onion_slot_ops {
                   const uint8_t train[static ONION_TRAIN]); /* of an id in use: may be NULL */
     void (*destroy)(
         struct onion_slot *s); /* the peer said so; the slot stays until its owner removes it */
+    void (*writable)(struct onion_slot *s);  /* the link's queue has room again: may be NULL */
     void (*link_down)(struct onion_slot *s); /* the slot is out of the switch already */
 };
 
@@ -51,6 +52,10 @@ CYX_MUST_USE int onion_switch_add(struct onion_switch *s, struct onion_slot *slo
 /* Takes it out; not in: nothing happens. Says nothing to the peer (mesh_path_destroy,
  * mesh_path_forget do). */
 void onion_switch_remove(struct onion_switch *s, struct onion_slot *slot);
+/* The slot under (link, path), or NULL: whether one is still there after others were told
+ * something. */
+struct onion_slot *onion_switch_find(const struct onion_switch *s, const struct mesh_link *l,
+                                     uint32_t path);
 size_t onion_switch_len(const struct onion_switch *s);
 size_t onion_switch_link_len(const struct onion_switch *s,
                              const struct mesh_link *l); /* slots on a link */

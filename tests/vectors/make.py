@@ -7,6 +7,7 @@ program, so that an error must be made twice to pass. Needs python3-cryptography
   make.py --check   writes them to a temporary folder and compares; exit 1 on a difference
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -16,7 +17,8 @@ import sys
 import tempfile
 
 import msgpack
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (Ed25519PrivateKey,
+                                                                  Ed25519PublicKey)
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
@@ -1022,6 +1024,266 @@ def trains():
     }
 
 
+# ---- sections 7 and 12: addresses, blinding, delegations, descriptors --------------------------
+
+# Ed25519 in extended coordinates (x = X/Z, y = Y/Z, T = XY/Z), as RFC 8032 has it. Slow is fine.
+P25519 = 2 ** 255 - 19
+ORDER = 2 ** 252 + 27742317777372353535851937790883648493
+CURVE_D = -121665 * pow(121666, -1, P25519) % P25519
+
+
+def point_add(p, q):
+    a, b = (p[1] - p[0]) * (q[1] - q[0]), (p[1] + p[0]) * (q[1] + q[0])
+    c, d = 2 * p[3] * q[3] * CURVE_D, 2 * p[2] * q[2]
+    e, f, g, i = b - a, d - c, d + c, b + a
+    return tuple(v % P25519 for v in (e * f, g * i, f * g, e * i))
+
+
+def point_mul(s, p):
+    q = (0, 1, 1, 0)
+    while s > 0:
+        if s & 1:
+            q = point_add(q, p)
+        p, s = point_add(p, p), s >> 1
+    return q
+
+
+def point_bytes(p):
+    z = pow(p[2], -1, P25519)
+    x, y = p[0] * z % P25519, p[1] * z % P25519
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def point_of(raw):
+    v = int.from_bytes(raw, "little")
+    y, sign = v % 2 ** 255, v >> 255
+    assert y < P25519
+    x2 = (y * y - 1) * pow(CURVE_D * y * y + 1, -1, P25519) % P25519
+    x = pow(x2, (P25519 + 3) // 8, P25519)
+    if (x * x - x2) % P25519:
+        x = x * pow(2, (P25519 - 1) // 4, P25519) % P25519
+    assert (x * x - x2) % P25519 == 0
+    if x & 1 != sign:
+        x = P25519 - x
+    return x, y, 1, x * y % P25519
+
+
+BASE = point_of((4 * pow(5, -1, P25519) % P25519).to_bytes(32, "little"))
+
+
+def order8():
+    """A point of order 8: what L leaves of some point, when that is so much."""
+    y = 2
+    while True:
+        y += 1
+        try:
+            t = point_mul(ORDER, point_of(y.to_bytes(32, "little")))
+        except AssertionError:
+            continue
+        if point_bytes(point_mul(4, t)) == (P25519 - 1).to_bytes(32, "little"):
+            return t
+
+
+def scalar(v):
+    return (v % ORDER).to_bytes(32, "little")
+
+
+def hkdf(salt, ikm, info, n):
+    prk, out, last = hmac256(salt or bytes(32), ikm), b"", b""
+    for i in range((n + 31) // 32):
+        last = hmac256(prk, last + info + bytes([i + 1]))
+        out += last
+    return out[:n]
+
+
+def address_raw(key, version=1, checksum_of=None):
+    return key + h("cyx address", key, bytes([checksum_of or version]))[:2] + bytes([version])
+
+
+def address_text(raw):
+    return base64.b32encode(raw).decode().lower() + ".cyx"
+
+
+class Stream:
+    """Bytes in the order in which the C program draws them."""
+
+    def __init__(self, label):
+        self.label, self.n, self.used = label, 0, b""
+
+    def draw(self, n):
+        out = b""
+        while len(out) < n:
+            out += secret("%s, draw %d" % (self.label, self.n))
+            self.n += 1
+        self.used += out[:n]
+        return out[:n]
+
+    def below(self, bound):
+        while True:
+            v = int.from_bytes(self.draw(8), "little")
+            if v >= (2 ** 64 - bound) % bound:
+                return v % bound
+
+
+class Blinded:
+    """An address key blinded for a period."""
+
+    def __init__(self, seed, period, net=NET):
+        self.net, self.period = net, period
+        digest = hashlib.sha512(seed).digest()
+        clamped = bytes([digest[0] & 248]) + digest[1:31] + bytes([digest[31] & 127 | 64])
+        a = int.from_bytes(clamped, "little") % ORDER
+        self.address = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(*RAW)
+        assert point_bytes(point_mul(a, BASE)) == self.address
+        raw = hashlib.blake2b(b"cyx blind 1" + self.address + net + u64(period)).digest()
+        self.b = int.from_bytes(raw, "little") % ORDER
+        self.a_p = self.b * a % ORDER
+        self.blinded = point_bytes(point_mul(self.b, point_of(self.address)))
+        assert point_bytes(point_mul(self.a_p, BASE)) == self.blinded
+        self.prefix = hkdf(b"", digest[32:], b"cyx blind nonce" + self.blinded, 32)
+
+    def sign(self, message, random):
+        r = int.from_bytes(hashlib.sha512(self.prefix + random + message).digest(), "little") % ORDER
+        R = point_bytes(point_mul(r, BASE))
+        k = int.from_bytes(hashlib.sha512(R + self.blinded + message).digest(), "little") % ORDER
+        signature = R + scalar(r + k * self.a_p)
+        Ed25519PublicKey.from_public_bytes(self.blinded).verify(signature, message)
+        return signature
+
+    def delegate(self, serial, d, random):
+        return self.sign(delegation_text(self.period, serial, d, self.net), random)
+
+
+def entries_for(c, clients, e_secret, k):
+    e = dh_pub(e_secret)
+    for client in clients:
+        okm = hkdf(e, dh(e_secret, client), b"cyx desc client" + c.blinded + u64(c.period), 40)
+        yield okm[:8] + ChaCha20Poly1305(okm[8:]).encrypt(bytes(12), k, b"")
+
+
+def inner_for_clients(c, body, clients, stream):
+    e_secret, k, nonce = stream.draw(32), stream.draw(32), stream.draw(24)
+    entries = list(entries_for(c, clients, e_secret, k))
+    while len(entries) == 0 or len(entries) % 16:
+        entries.append(stream.draw(56))
+    for i in range(len(entries) - 1, 0, -1):
+        j = stream.below(i + 1)
+        entries[i], entries[j] = entries[j], entries[i]
+    return bytes([1, 1]) + u16(len(body)) + dh_pub(e_secret) + u16(len(entries)) + \
+        b"".join(entries) + nonce + xchacha_seal(k, nonce, body, b"")
+
+
+def endpoint_descriptor(name, c, body, proof_, sequence, d_seed, delegation, serial, clients=None):
+    stream = Stream("descriptor " + name)
+    d_key = Ed25519PrivateKey.from_private_bytes(d_seed)
+    if clients is None:
+        inner = bytes([1, 0]) + u16(len(body)) + body
+    else:
+        inner = inner_for_clients(c, body, clients, stream)
+    size = next(s for s in ((2048, 4096, 8192) if clients is None else (4096, 8192))
+                if len(inner) <= s - 300)
+    nonce = stream.draw(24)
+    fixed = u64(c.period) + u32(serial) + d_key.public_key().public_bytes(*RAW) + delegation + \
+        proof_ + nonce
+    head = bytes([1, 2]) + u16(size - 52 - 64) + u64(sequence) + u64((c.period + 2) * DAY) + c.blinded
+    key = hkdf(nonce, c.address, b"cyx desc inner" + c.blinded + u64(c.period), 32)
+    data = head + fixed + xchacha_seal(key, nonce, inner.ljust(size - 300, b"\0"), head + fixed)
+    data += d_key.sign(b"cyx record 1" + c.net + data)
+    assert len(data) == size
+    return {"name": name, "for_clients": clients is not None, "clients": clients or [],
+            "random": stream.used, "inner": inner, "hex": data}
+
+
+def addresses():
+    keys = [key_of("address %d" % i) for i in range(4)]
+    good = [{"seed": secret("address %d" % i), "key": pub, "text": address_text(address_raw(pub))}
+            for i, (_, pub) in enumerate(keys)]
+    pub, t8, bad = keys[0][1], order8(), []
+
+    def add(name, verdict, key, **kw):
+        bad.append({"name": name, "verdict": verdict, "key": key,
+                    "text": address_text(address_raw(key, **kw))})
+
+    for i in range(1, 8):
+        moved = point_bytes(point_add(point_of(pub), point_mul(i, t8)))
+        assert i != 4 or moved == plus_minus_one(pub)
+        add("plus a torsion point, %d eighths%s" % (i, " = (0, -1)" if i == 4 else ""), "key", moved)
+    for i in range(8):
+        add("of small order, %d eighths" % i, "key", point_bytes(point_mul(i, t8)))
+    for name, v in (("y = p", P25519), ("y = p + 1", P25519 + 1), ("y = 2^255 - 1", 2 ** 255 - 1),
+                    ("x = 0 with a sign", 1 | 1 << 255)):
+        add("not canonical: " + name, "key", v.to_bytes(32, "little"))
+    off = next(y for y in range(3, 99) if not on_curve(y))
+    add("not on the curve", "key", off.to_bytes(32, "little"))
+    add("version 0", "version", pub, version=0, checksum_of=1)
+    add("version 2", "version", pub, version=2)
+    add("checksum of another version", "checksum", pub, checksum_of=2)
+    return good, bad
+
+
+def on_curve(y):
+    try:
+        point_of(y.to_bytes(32, "little"))
+    except AssertionError:
+        return False
+    return True
+
+
+def endpoints():
+    good, bad = addresses()
+    period = (NOW - 43200) // DAY
+    seed, main = secret("address 0"), network_id("vectors", 1, False)
+    blindings = []
+    for s, p, net in ((seed, period, NET), (seed, period + 1, NET), (seed, period, main),
+                      (secret("address 1"), 0, NET), (secret("address 1"), 2 ** 40, NET)):
+        c = Blinded(s, p, net)
+        random, text = secret("signing randomness %d" % p), b"a text of any length"
+        blindings.append({
+            "seed": s, "net": net, "period": p, "address": c.address, "b": scalar(c.b),
+            "blinded": c.blinded, "secret": scalar(c.a_p), "prefix": c.prefix, "random": random,
+            "text": text, "signature": c.sign(text, random)})
+    c = Blinded(seed, period)
+    nonce, idx, _, _ = pow_solve(3, c.blinded, 1)
+    delegations = []
+    for serial in (1, 2):
+        stream = Stream("delegation %d" % serial)
+        d_seed = stream.draw(32)
+        d = Ed25519PrivateKey.from_private_bytes(d_seed).public_key().public_bytes(*RAW)
+        signature = c.delegate(serial, d, stream.draw(32))
+        delegations.append({"serial": serial, "d_seed": d_seed, "d": d, "random": stream.used,
+                            "text": delegation_text(period, serial, d), "signature": signature})
+    pivots = [[secret("pivot id %d" % i), secret("pivot token %d" % i)] for i in range(3)]
+    ports = [[22, 1], [80, 1], [443, 3], [65535, 2]]
+    service = dh_pub(secret("service key"))
+    body = msgpack.packb({1: service, 2: pivots, 3: ports, 4: [secret("seed")[:16], 96], 5: 1})
+    plain = msgpack.packb({1: service, 2: pivots[:1], 3: None, 5: 1})
+    clients = [dh_pub(secret("client %d" % i)) for i in range(16)]
+    sequence = ((NOW - ((period - 1) * DAY + 43200)) // 60) * 256 + 3
+    args = (proof(nonce, 1, idx), sequence, delegations[1]["d_seed"], delegations[1]["signature"], 2)
+    return {
+        "note": "random: the bytes that the program draws, in the order of onion/delegation.h and "
+                "onion/descriptor.h; draws below a bound take 8 bytes each, little-endian",
+        "net": {"name": "vectors", "effort": 1, "lab": True, "id": NET}, "now": NOW,
+        "addresses": good, "refused": bad, "blindings": blindings,
+        "period": period, "address": c.address, "blinded": c.blinded,
+        "delegations": delegations,
+        "places": [descriptor_place(c.blinded, period, r) for r in (0, 1)],
+        "proof": args[0], "sequence": sequence,
+        "inner": {"service_key": service, "pivots": [{"id": i, "token": t} for i, t in pivots],
+                  "ports": ports, "seed": secret("seed")[:16], "effort": 96, "handshakes": 1,
+                  "map": body, "map_ask_ports_no_proof": plain},
+        "client_secrets": [secret("client %d" % i) for i in range(16)],
+        "stranger_secret": secret("client 99"),
+        "descriptors": [
+            endpoint_descriptor("for all", c, body, *args),
+            endpoint_descriptor("for all, ports not told", c, plain, *args),
+            endpoint_descriptor("for 16 clients", c, body, *args, clients=clients),
+            endpoint_descriptor("for 3 clients", c, body, *args, clients=clients[:3]),
+            endpoint_descriptor("for nobody", c, body, *args, clients=[]),
+        ],
+    }
+
+
 # ---- files -------------------------------------------------------------------------------------
 
 
@@ -1039,9 +1301,15 @@ def to_json(v):
 def write_all(folder):
     check_public_noise()
     hctr2.check_public()
-    made = {"handshake": handshake(), "packet": packets(), "frame": frames(),
-            "fragment": fragments(), "pow": pows(), "record": records(),
-            "dht_record": dht_records(), "train": trains(),
+    made = {"handshake": handshake(),
+            "packet": packets(),
+            "frame": frames(),
+            "fragment": fragments(),
+            "pow": pows(),
+            "record": records(),
+            "dht_record": dht_records(),
+            "train": trains(),
+            "endpoint": endpoints(),
             "layer": hctr2.layer(secret, lambda label, n: hashlib.shake_256(secret(label)).digest(n))}
     for name, content in made.items():
         with open(os.path.join(folder, name + ".json"), "w") as f:

@@ -68,11 +68,11 @@ Test(err, every_code_has_its_own_name)
     cr_expect_str_eq(cyx_code_name(0), "OK");
     cr_expect_str_eq(cyx_code_name(CYX_EFULL), "EFULL");
     cr_expect_str_eq(cyx_code_name(CYX_EVERSION), "EVERSION");
-    cr_expect_str_eq(cyx_code_name(CYX_EUNSUPPORTED), "EUNSUPPORTED");
+    cr_expect_str_eq(cyx_code_name(CYX_EREFUSED), "EREFUSED");
     cr_expect_str_eq(cyx_code_name(1), "EUNKNOWN");
-    cr_expect_str_eq(cyx_code_name(CYX_EUNSUPPORTED - 1), "EUNKNOWN");
-    for (int a = CYX_EUNSUPPORTED; a <= 0; a++)
-        for (int b = CYX_EUNSUPPORTED; b < a; b++)
+    cr_expect_str_eq(cyx_code_name(CYX_EREFUSED - 1), "EUNKNOWN");
+    for (int a = CYX_EREFUSED; a <= 0; a++)
+        for (int b = CYX_EREFUSED; b < a; b++)
             cr_expect_str_neq(cyx_code_name(a), cyx_code_name(b));
 }
 

@@ -180,6 +180,8 @@ static void dial(void *arg)
     struct dialling *d = arg;
     struct cyx_err err = { 0 };
     d->link = mesh_dial(d->from->mesh, &d->to->contact, &err);
+    if (d->link != NULL)
+        mesh_link_keep(d->link);
 }
 
 struct mesh_link *few_dial(struct few_node *from, const struct few_node *to)

@@ -418,13 +418,15 @@ Test(mesh_link_limits, trains_get_a_quarter_while_cells_wait_and_destroy_goes_fi
     few_pair(&f, 13);
     struct stubborn s = { .carrier.ops = &stubborn_ops, .real = f.node[0].mesh->carrier };
     f.node[0].mesh->carrier = &s.carrier;
-    s.room = 1;
     few_in(&f.node[0], queue_much, few_link(&f.node[0], &f.node[1]));
+    s.room = 2;
+    few_in(&f.node[0], say_writable, &f.node[0]);
     few_run_ms(&f, 15);
-    /* One row: 48 packets, a quarter of them fragments. */
+    /* The row of cells that was full before anything else came; then one of 48 packets, a quarter
+     * of them fragments. */
     cr_expect_eq(f.node[1].n_destroyed, 1u);
     cr_expect_eq(f.node[1].destroyed[0], 0x1234u);
-    cr_expect_eq(f.node[1].n_cells, 36u);
+    cr_expect_eq(f.node[1].n_cells, 48u + 36u);
     cr_expect_eq(f.node[1].trains, 2u);
     s.room = 10000;
     few_in(&f.node[0], say_writable, &f.node[0]);
@@ -458,12 +460,13 @@ Test(mesh_link_limits, a_busy_link_starves_no_other)
     struct stubborn s = { .carrier.ops = &stubborn_ops, .real = f.node[0].mesh->carrier };
     f.node[0].mesh->carrier = &s.carrier;
     few_in(&f.node[0], queue_both, l);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 5; i++) {
         s.room = 1;
         few_in(&f.node[0], say_writable, &f.node[0]);
     }
     few_run_ms(&f, 50);
-    cr_expect_eq(f.node[1].n_cells, 96u); /* two rows each */
+    cr_expect_eq(f.node[1].n_cells,
+                 48u + 96u); /* a row that was full before the other had any; two rows each */
     cr_expect_eq(f.node[2].n_cells, 96u);
     s.room = 1000;
     few_fini(&f);
@@ -527,5 +530,32 @@ Test(mesh_link_limits, metrics_show_drops_by_reason_and_limits_with_their_use)
     cr_expect_eq(s.used_links, 1u);
     cr_expect_eq(s.limits, 6u);
     cr_expect_gt(s.n, 80u);
+    few_fini(&f);
+}
+
+/* ---- links made for one request ---- */
+
+static void dial_for_once(void *arg)
+{
+    struct few_node *n = arg;
+    struct mesh_contact to;
+    mesh_own_contact(n[1].mesh, &to);
+    cr_assert_not_null(mesh_dial(n[0].mesh, &to, NULL));
+}
+
+Test(mesh_link_limits, a_link_that_was_dialled_for_a_request_ends_when_it_is_idle)
+{
+    struct few f;
+    few_init(&f, 15, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        few_boot(few_add(&f, 0));
+    few_run_ms(&f, 50);
+    few_in(&f.node[0], dial_for_once, f.node);
+    few_run_ms(&f, 1000);
+    struct mesh_link *l = few_link(&f.node[0], &f.node[1]);
+    cr_assert_not_null(l);
+    cr_expect(!l->is_wanted);
+    few_run_ms(&f, MESH_IDLE_MS + 5000);
+    cr_expect_null(few_link(&f.node[0], &f.node[1]));
     few_fini(&f);
 }

@@ -1,0 +1,518 @@
+/* onion/ask.c - a question and its legs: each waits for a path, asks, hears or goes to another
+ * path. A lookup is over when all legs are, or shortly after the first record; a store with its one
+ * leg. Spec: protocol.md, section 10, "At END". */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mp.h"
+#include "base/writer.h"
+#include "onion/ask_internal.h"
+
+static void leg_next(struct ask_leg *l);
+
+/* ---- ends -------------------------------------------------------------------------------------
+ */
+
+static void leg_off(struct ask_leg *l)
+{
+    env_timer_stop(l->ask->asks->env, &l->timer);
+    if (l->on != NULL)
+        ask__path_forget(l->on, l);
+    l->on = NULL;
+    l->is_waiting = false;
+}
+
+static void ask_free(struct onion_ask *k)
+{
+    struct onion_asks *a = k->asks;
+    env_timer_stop(a->env, &k->timer);
+    for (unsigned i = 0; i < k->n_legs; i++)
+        leg_off(&k->legs[i]);
+    for (unsigned i = 0; i < ONION_ASK_LEGS; i++)
+        free(k->message[i]);
+    for (size_t i = 0; i < k->n_values; i++)
+        free((void *)(uintptr_t)k->values[i].data);
+    list_del(&k->node);
+    a->n_all--;
+    free(k);
+}
+
+void onion_ask_cancel(struct onion_ask *k)
+{
+    if (k != NULL)
+        ask_free(k);
+}
+
+/* The best of what the legs say: an answer, even a no, above silence. */
+static int verdict(const struct onion_ask *k)
+{
+    int code = CYX_EAGAIN;
+    for (unsigned i = 0; i < k->n_legs; i++) {
+        int c = k->legs[i].is_done ? k->legs[i].code : CYX_EAGAIN;
+        if (c == 0)
+            return 0;
+        if (code == CYX_EAGAIN || (code == CYX_ETIMEDOUT && c != CYX_EAGAIN))
+            code = c;
+    }
+    return code;
+}
+
+static void finish(struct onion_ask *k)
+{
+    struct onion_asks *a = k->asks;
+    int code = k->n_values > 0 ? 0 : verdict(k);
+    struct onion_answer_found f = { .values = k->values,
+                                    .n = k->n_values,
+                                    .answered = k->answered,
+                                    .ns = env_now_ns(a->env) - k->begun_ns };
+    /* Out of the list first: the callback may ask anew, cancel others, or end us. */
+    env_timer_stop(a->env, &k->timer);
+    for (unsigned i = 0; i < k->n_legs; i++)
+        leg_off(&k->legs[i]);
+    a->c.found += !k->is_store && code == 0;
+    a->c.missing += !k->is_store && code != 0;
+    a->c.stored += k->is_store && code == 0;
+    k->n_legs = 0;
+    list_del(&k->node);
+    list_init(&k->node);
+    a->n_all--;
+    if (k->is_store)
+        k->stored(k->arg, code);
+    else
+        k->found(k->arg, code, &f);
+    for (unsigned i = 0; i < ONION_ASK_LEGS; i++)
+        free(k->message[i]);
+    for (size_t i = 0; i < k->n_values; i++)
+        free((void *)(uintptr_t)k->values[i].data);
+    free(k);
+}
+
+static bool all_done(const struct onion_ask *k)
+{
+    for (unsigned i = 0; i < k->n_legs; i++)
+        if (!k->legs[i].is_done)
+            return false;
+    return true;
+}
+
+/* From the loop: whoever called may still hold the leg's path. */
+static void ask_over(struct env_timer *t, void *arg)
+{
+    (void)t;
+    finish(arg);
+}
+
+static void check_over(struct onion_ask *k)
+{
+    struct env *e = k->asks->env;
+    if (all_done(k)) {
+        env_timer_in(e, &k->timer, 0);
+    } else if (k->n_values > 0 && !k->is_waiting_second) {
+        uint64_t wait = env_now_ns(e) - k->begun_ns;
+        k->is_waiting_second = true;
+        env_timer_in(e, &k->timer,
+                     wait > ENV_MS(ASK__AFTER_FIRST_MS) ? wait : ENV_MS(ASK__AFTER_FIRST_MS));
+    }
+}
+
+static void leg_done(struct ask_leg *l, int code)
+{
+    leg_off(l);
+    l->is_done = true;
+    l->code = code;
+    check_over(l->ask);
+}
+
+/* ---- asking -----------------------------------------------------------------------------------
+ */
+
+static void leg_timer(struct env_timer *t, void *arg)
+{
+    struct ask_leg *l = arg;
+    struct onion_asks *a = l->ask->asks;
+    (void)t;
+    if (!l->was_repeated && l->on != NULL) {
+        l->was_repeated = true;
+        a->c.repeats++;
+        (void)ask__path_send(l->on, l);
+        env_timer_in(a->env, &l->timer, ENV_MS(ONION_ASK_MS - ASK__REPEAT_MS));
+        return;
+    }
+    leg_off(l);
+    leg_next(l);
+}
+
+static bool leg_send(struct ask_leg *l, struct ask_path *p)
+{
+    struct onion_asks *a = l->ask->asks;
+    l->id = UINT32_MAX; /* of no call: a new one is given */
+    l->was_repeated = false;
+    if (ask__path_send(p, l) != 0)
+        return false;
+    l->on = p;
+    l->is_waiting = false;
+    l->tries++;
+    env_timer_in(a->env, &l->timer, ENV_MS(ASK__REPEAT_MS));
+    return true;
+}
+
+static void leg_next(struct ask_leg *l)
+{
+    struct onion_asks *a = l->ask->asks;
+    struct ask_path *p;
+    if (l->tries == ONION_ASK_TRIES) {
+        leg_done(l, CYX_ETIMEDOUT);
+        return;
+    }
+    a->c.moved += l->tries > 0;
+    p = ask__path_for(a, l->ask);
+    if (p != NULL && leg_send(l, p)) {
+        ask__fill(a); /* the next one is made ready */
+        return;
+    }
+    l->is_waiting = true;
+    ask__fill(a);
+}
+
+void ask__path_open(struct onion_asks *a)
+{
+    list_each (node, &a->all) {
+        struct onion_ask *k = container_of(node, struct onion_ask, node);
+        for (unsigned i = 0; i < k->n_legs; i++) {
+            struct ask_path *p = k->legs[i].is_waiting ? ask__path_for(a, k) : NULL;
+            if (p != NULL && leg_send(&k->legs[i], p)) {
+                ask__fill(a);
+                return;
+            }
+        }
+    }
+}
+
+static struct ask_leg *leg_on(struct onion_asks *a, const struct ask_path *p)
+{
+    list_each (node, &a->all) {
+        struct onion_ask *k = container_of(node, struct onion_ask, node);
+        for (unsigned i = 0; i < k->n_legs; i++)
+            if (k->legs[i].on == p)
+                return &k->legs[i];
+    }
+    return NULL;
+}
+
+void ask__path_lost(struct ask_path *p)
+{
+    struct ask_leg *l;
+    while ((l = leg_on(p->asks, p)) != NULL) {
+        leg_off(l);
+        leg_next(l);
+    }
+}
+
+static bool is_all_waiting(const struct onion_ask *k)
+{
+    for (unsigned i = 0; i < k->n_legs; i++)
+        if (!k->legs[i].is_waiting && !k->legs[i].is_done)
+            return false;
+    return true;
+}
+
+/* Nothing open and nothing coming: those that wait hear it, unless they have waited for less than a
+ * path takes. */
+void ask__no_way(struct onion_asks *a)
+{
+    uint64_t now = env_now_ns(a->env);
+    list_each (node, &a->all) {
+        struct onion_ask *k = container_of(node, struct onion_ask, node);
+        if (!is_all_waiting(k) || now - k->begun_ns < ENV_MS(ONION_ASK_MS))
+            continue;
+        for (unsigned i = 0; i < k->n_legs; i++)
+            if (k->legs[i].is_waiting)
+                leg_done(&k->legs[i], CYX_EAGAIN);
+    }
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+static bool is_wanted(const struct onion_ask *k, const struct dht_value *v)
+{
+    if (v->type->number != k->type)
+        return false;
+    for (unsigned i = 0; i < ONION_ASK_LEGS; i++)
+        if (dht_value_belongs(v, k->keys[i]))
+            return true;
+    return false;
+}
+
+static struct dht_value *of_publisher(struct onion_ask *k, const struct dht_value *v)
+{
+    for (size_t i = 0; i < k->n_values; i++)
+        if (memcmp(k->values[i].head.publisher, v->head.publisher, 32) == 0)
+            return &k->values[i];
+    return NULL;
+}
+
+/* Takes a copy: the newest of each publisher. */
+static void keep(struct onion_ask *k, const struct dht_value *v, uint64_t now)
+{
+    struct dht_value *old = of_publisher(k, v), copy;
+    if (old != NULL && dht_value_compare(v, old) <= 0)
+        return;
+    if (old == NULL && k->n_values == ASK__VALUES)
+        return;
+    uint8_t *data = malloc(v->len);
+    if (data == NULL)
+        return;
+    memcpy(data, v->data, v->len);
+    if (dht_value_parse(&copy, mesh_network_of(k->asks->mesh), now, data, v->len) != DROP_NONE) {
+        free(data);
+        return;
+    }
+    if (old != NULL)
+        free((void *)(uintptr_t)old->data);
+    else
+        old = &k->values[k->n_values++];
+    *old = copy;
+}
+
+static void take_value(struct onion_ask *k, const uint8_t *data, size_t len)
+{
+    const struct mesh_network *net = mesh_network_of(k->asks->mesh);
+    uint64_t now = mesh_time(k->asks->mesh);
+    struct dht_value v;
+    if (dht_value_parse(&v, net, now, data, len) == DROP_NONE && is_wanted(k, &v) &&
+        dht_value_verify(&v, net, now) == DROP_NONE)
+        keep(k, &v, now);
+    else
+        k->asks->c.values_refused++;
+}
+
+static int find_answered(struct onion_ask *k, uint64_t status, const msgpack_object *items,
+                         unsigned n)
+{
+    size_t before = k->n_values;
+    const uint8_t *data;
+    size_t len;
+    for (unsigned i = 0; i < n && i < ASK__VALUES; i++)
+        if (mp_bin_any(&items[i], &data, &len))
+            take_value(k, data, len);
+    if (k->n_values > before)
+        return 0;
+    return status == MESH_RPC_OK || status == MESH_RPC_NOT_FOUND ? CYX_ENOENT : CYX_EIO;
+}
+
+static int store_answered(uint64_t status)
+{
+    switch (status) {
+    case MESH_RPC_OK:
+        return 0;
+    case MESH_RPC_STALE:
+        return CYX_EEXIST;
+    default:
+        return CYX_EIO;
+    }
+}
+
+/* An END that is busy or broken isn't the last word. */
+static void answered(struct ask_leg *l, uint64_t status, const msgpack_object *items, unsigned n)
+{
+    struct onion_ask *k = l->ask;
+    int code = k->is_store ? store_answered(status) : find_answered(k, status, items, n);
+    k->answered++;
+    if (code == CYX_EIO && l->tries < ONION_ASK_TRIES) {
+        k->asks->c.refused++;
+        leg_off(l);
+        leg_next(l);
+        return;
+    }
+    leg_done(l, code);
+}
+
+void ask__heard(struct ask_path *p, const struct mesh_message *m)
+{
+    struct ask_leg *l = map_get(p->calls, &m->id);
+    cleanup_mp struct mp_doc doc = { .has_zone = false };
+    uint64_t status = 0;
+    if (l == NULL || mp_parse(&doc, m->data, m->len, &mp_wire_rules) != DROP_NONE ||
+        doc.root.type != MSGPACK_OBJECT_ARRAY || doc.root.via.array.size == 0 ||
+        !mp_u64(&doc.root.via.array.ptr[0], &status)) {
+        p->asks->c.bad++;
+        return;
+    }
+    answered(l, status, doc.root.via.array.ptr + 1, doc.root.via.array.size - 1);
+}
+
+/* ---- questions ---------------------------------------------------------------------------------
+ */
+
+static struct onion_ask *ask_new(struct onion_asks *a, const struct onion_purpose *why,
+                                 unsigned n_legs, void *arg, struct cyx_err *err)
+{
+    struct onion_ask *k = a->n_all < ONION_ASKS_MAX ? calloc(1, sizeof *k) : NULL;
+    if (k == NULL) {
+        cyx_fail(err, a->n_all < ONION_ASKS_MAX ? CYX_ENOMEM : CYX_EFULL, "%d lookups wait",
+                 ONION_ASKS_MAX);
+        return NULL;
+    }
+    k->asks = a;
+    k->why = *why;
+    k->n_legs = n_legs;
+    k->arg = arg;
+    k->begun_ns = env_now_ns(a->env);
+    env_timer_init(&k->timer, ask_over, k);
+    for (unsigned i = 0; i < n_legs; i++) {
+        k->legs[i].ask = k;
+        env_timer_init(&k->legs[i].timer, leg_timer, &k->legs[i]);
+    }
+    list_init(&k->node);
+    list_push_back(&a->all, &k->node);
+    a->n_all++;
+    return k;
+}
+
+static struct onion_ask *begin(struct onion_ask *k, struct cyx_err *err)
+{
+    for (unsigned i = 0; i < k->n_legs; i++) {
+        if (k->message[i] == NULL) {
+            cyx_fail(err, CYX_ENOMEM, "no memory for a lookup");
+            ask_free(k);
+            return NULL;
+        }
+    }
+    for (unsigned i = 0; i < k->n_legs; i++)
+        leg_next(&k->legs[i]);
+    return k;
+}
+
+/* [FIND, key, type, most] */
+static uint8_t *find_message(const uint8_t key[static DHT_ID], unsigned type, size_t *len)
+{
+    uint8_t buf[64];
+    struct writer w = writer_on(buf, sizeof buf);
+    msgpack_packer pk;
+    mp_packer(&pk, &w);
+    msgpack_pack_array(&pk, 4);
+    msgpack_pack_uint32(&pk, MESH_METHOD_FIND);
+    mp_pack_bin(&pk, key, DHT_ID);
+    msgpack_pack_uint32(&pk, type);
+    msgpack_pack_uint32(&pk, ASK__VALUES);
+    *len = writer_len(&w);
+    uint8_t *out = writer_ok(&w) ? malloc(*len) : NULL;
+    if (out != NULL)
+        memcpy(out, buf, *len);
+    return out;
+}
+
+struct onion_ask *onion_ask_find(struct onion_asks *a, const struct onion_purpose *why,
+                                 const uint8_t (*keys)[DHT_ID], size_t n_keys, unsigned type,
+                                 onion_found_fn done, void *arg, struct cyx_err *err)
+{
+    struct onion_ask *k = ask_new(a, why, ONION_ASK_LEGS, arg, err);
+    if (k == NULL)
+        return NULL;
+    k->found = done;
+    k->type = type;
+    a->c.finds++;
+    for (unsigned i = 0; i < ONION_ASK_LEGS; i++) {
+        memcpy(k->keys[i], keys[i % n_keys], DHT_ID);
+        k->message[i] = find_message(k->keys[i], type, &k->len[i]);
+    }
+    return begin(k, err);
+}
+
+/* [STORE, record] */
+static uint8_t *store_message(const uint8_t *record, size_t n, size_t *len)
+{
+    size_t cap = n + 16;
+    uint8_t *out = malloc(cap);
+    if (out == NULL)
+        return NULL;
+    struct writer w = writer_on(out, cap);
+    msgpack_packer pk;
+    mp_packer(&pk, &w);
+    msgpack_pack_array(&pk, 2);
+    msgpack_pack_uint32(&pk, MESH_METHOD_STORE);
+    mp_pack_bin(&pk, record, n);
+    *len = writer_len(&w);
+    return out;
+}
+
+struct onion_ask *onion_ask_store(struct onion_asks *a, const struct onion_purpose *why,
+                                  const uint8_t *record, size_t len, onion_stored_fn done,
+                                  void *arg, struct cyx_err *err)
+{
+    struct onion_ask *k = ask_new(a, why, 1, arg, err);
+    if (k == NULL)
+        return NULL;
+    k->is_store = true;
+    k->stored = done;
+    a->c.stores++;
+    k->message[0] = store_message(record, len, &k->len[0]);
+    return begin(k, err);
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+static void fill_again(struct env_timer *t, void *arg)
+{
+    (void)t;
+    ask__fill(arg);
+}
+
+struct onion_asks *onion_asks_create(struct onion_paths *paths, struct onion_picker *picker)
+{
+    struct onion_asks *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return NULL;
+    a->own = paths;
+    a->picker = picker;
+    a->mesh = onion_paths_mesh(paths);
+    a->env = mesh_env(a->mesh);
+    a->pool = mesh_inbox_pool_create(MESH_INBOX_ALL_BYTES);
+    list_init(&a->paths);
+    list_init(&a->all);
+    env_timer_init(&a->fill, fill_again, a);
+    if (a->pool != NULL)
+        return a;
+    free(a);
+    return NULL;
+}
+
+void onion_asks_start(struct onion_asks *a)
+{
+    env_timer_in(a->env, &a->fill, 0);
+}
+
+void onion_asks_destroy(struct onion_asks *a)
+{
+    if (a == NULL)
+        return;
+    while (!list_empty(&a->all))
+        ask_free(container_of(a->all.next, struct onion_ask, node));
+    ask__paths_stop(a);
+    mesh_inbox_pool_destroy(a->pool);
+    free(a);
+}
+
+void onion_asks_metrics(const struct onion_asks *a, metric_fn fn, void *arg)
+{
+    const struct metric_out o = { fn, arg };
+    metric_bound(&o, "cyx_onion_used", "cyx_onion_limit", "lookup_paths", a->n_paths,
+                 ONION_ASK_PATHS);
+    metric_bound(&o, "cyx_onion_used", "cyx_onion_limit", "lookups", a->n_all, ONION_ASKS_MAX);
+    metric_gauge(&o, "cyx_onion_paths_ready", "paths to ENDs that stand ready",
+                 onion_asks_ready(a));
+    metric_counter(&o, "cyx_onion_finds_total", "lookups through paths", a->c.finds);
+    metric_counter(&o, "cyx_onion_finds_found_total", "... that found a record", a->c.found);
+    metric_counter(&o, "cyx_onion_finds_missing_total", "... that found none", a->c.missing);
+    metric_counter(&o, "cyx_onion_stores_total", "records stored through paths", a->c.stores);
+    metric_counter(&o, "cyx_onion_stores_done_total", "... that were taken", a->c.stored);
+    metric_counter(&o, "cyx_onion_ask_repeats_total", "requests sent once more", a->c.repeats);
+    metric_counter(&o, "cyx_onion_ask_moved_total", "requests that went to another path",
+                   a->c.moved);
+    metric_counter(&o, "cyx_onion_ask_refused_total", "requests that an END refused", a->c.refused);
+    metric_counter(&o, "cyx_onion_ask_bad_total", "malformed answers", a->c.bad);
+    metric_counter(&o, "cyx_onion_ask_records_refused_total", "records that didn't prove good",
+                   a->c.values_refused);
+}

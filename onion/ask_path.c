@@ -1,0 +1,289 @@
+/* onion/ask_path.c - paths to ENDs: some stand ready, each serves one purpose for ever, all go when
+ * they have been idle for a while. Spec: protocol.md, sections 10 and 11. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "onion/ask_internal.h"
+
+/* ---- messages ---------------------------------------------------------------------------------
+ */
+
+static bool send_cell(void *arg, const struct onion_cell *c)
+{
+    struct ask_path *p = arg;
+    return onion_path_send(p->path, c) == 0;
+}
+
+static void pump(struct ask_path *p)
+{
+    struct env *e = p->asks->env;
+    struct onion_path_info info;
+    uint64_t now = env_now_ns(e), idle = p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S);
+    onion_path_info(p->path, &info);
+    uint64_t next = onion_messages_pump(&p->messages, now, info.build_ns, send_cell, p);
+    if (p->is_taken && map_len(p->calls) == 0 && idle < next)
+        next = idle;
+    if (next != UINT64_MAX)
+        env_timer_set(e, &p->timer, next);
+}
+
+static void timer(struct env_timer *t, void *arg)
+{
+    struct ask_path *p = arg;
+    struct onion_asks *a = p->asks;
+    (void)t;
+    uint64_t idle = p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S);
+    if (p->is_taken && map_len(p->calls) == 0 && env_now_ns(a->env) >= idle) {
+        ask__path_free(p);
+        ask__fill(a);
+    } else {
+        pump(p);
+    }
+}
+
+int ask__path_send(struct ask_path *p, struct ask_leg *l)
+{
+    size_t i = (size_t)(l - l->ask->legs);
+    uint64_t now = env_now_ns(p->asks->env);
+    bool is_new = map_get(p->calls, &l->id) != l;
+    if (is_new)
+        l->id = p->next_id++;
+    if (is_new && map_put(p->calls, &l->id, l) != 0)
+        return CYX_EFULL;
+    p->used_ns = now;
+    int code = onion_messages_add(&p->messages, MESH_MSG_REQUEST, l->id, l->ask->message[i],
+                                  l->ask->len[i], now);
+    if (code == 0)
+        pump(p);
+    else
+        map_del(p->calls, &l->id);
+    return code;
+}
+
+void ask__path_forget(struct ask_path *p, struct ask_leg *l)
+{
+    if (map_get(p->calls, &l->id) == l)
+        map_del(p->calls, &l->id);
+    p->used_ns = env_now_ns(p->asks->env);
+    env_timer_set(p->asks->env, &p->timer, p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S));
+}
+
+static void heard_cell(void *arg, const struct onion_cell *c)
+{
+    struct ask_path *p = arg;
+    struct onion_asks *a = p->asks;
+    struct onion_path_info info;
+    struct mesh_message m;
+    onion_path_info(p->path, &info);
+    enum drop drop = onion_messages_heard(&p->messages, c, env_now_ns(a->env), info.build_ns, &m);
+    if (drop != DROP_NONE)
+        a->c.bad++;
+    pump(p);
+    if (m.data != NULL && m.kind == MESH_MSG_RESPONSE)
+        ask__heard(p, &m);
+    free(m.data);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+void ask__path_free(struct ask_path *p)
+{
+    struct onion_asks *a = p->asks;
+    env_timer_stop(a->env, &p->timer);
+    onion_path_close(p->path);
+    onion_messages_fini(&p->messages);
+    map_destroy(p->calls);
+    list_del(&p->node);
+    a->n_paths--;
+    free(p);
+}
+
+static void refill_later(struct onion_asks *a)
+{
+    a->fill_ms = a->fill_ms == 0 ? ASK__FILL_MS : a->fill_ms * 2;
+    if (a->fill_ms > ASK__FILL_MAX_MS)
+        a->fill_ms = ASK__FILL_MAX_MS;
+    env_timer_in(a->env, &a->fill, ENV_MS(a->fill_ms));
+}
+
+static void opened(void *arg, const struct onion_path_built *b)
+{
+    struct ask_path *p = arg;
+    struct onion_asks *a = p->asks;
+    onion_picker_built(a->picker, &p->route, b);
+    if (b->code != 0) {
+        p->path = NULL;
+        ask__path_free(p);
+        refill_later(a);
+        return;
+    }
+    p->is_open = true;
+    p->used_ns = env_now_ns(a->env);
+    a->fill_ms = 0;
+    ask__path_open(a);
+}
+
+static void late(void *arg)
+{
+    struct ask_path *p = arg;
+    ask__fill(p->asks); /* it no longer counts as coming */
+}
+
+static void writable(void *arg)
+{
+    pump(arg);
+}
+
+static void closed(void *arg, enum onion_path_end why)
+{
+    struct ask_path *p = arg;
+    struct onion_asks *a = p->asks;
+    (void)why;
+    p->path = NULL;
+    p->is_open = false;
+    ask__path_lost(p);
+    ask__path_free(p);
+    ask__fill(a);
+}
+
+static const struct onion_path_events events = {
+    .opened = opened, .late = late, .cell = heard_cell, .writable = writable, .closed = closed
+};
+
+static struct ask_path *path_new(struct onion_asks *a)
+{
+    struct ask_path *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return NULL;
+    p->asks = a;
+    p->used_ns = env_now_ns(a->env);
+    p->calls = map_create(sizeof(uint32_t), ONION_ASKS_PATH);
+    env_timer_init(&p->timer, timer, p);
+    list_init(&p->node);
+    list_push_back(&a->paths, &p->node);
+    a->n_paths++;
+    if (p->calls != NULL && onion_messages_init(&p->messages, a->pool, a->n_paths) == 0)
+        return p;
+    ask__path_free(p);
+    return NULL;
+}
+
+/* One more. False: not now. */
+static bool path_begin(struct onion_asks *a)
+{
+    struct onion_path_options o = { .last.command = ONION_BUILD_END, .is_kept = true };
+    struct ask_path *p = a->n_paths < ONION_ASK_PATHS ? path_new(a) : NULL;
+    if (p == NULL)
+        return false;
+    o.route = &p->route;
+    if (onion_pick_end(a->picker, NULL, &p->route, NULL) == 0)
+        p->path = onion_path_open(a->own, &o, &events, p, NULL);
+    if (p->path != NULL)
+        return true;
+    ask__path_free(p);
+    return false;
+}
+
+/* ---- how many there are ------------------------------------------------------------------------
+ */
+
+static bool is_free(const struct ask_path *p)
+{
+    return p->is_open && !p->is_taken;
+}
+
+size_t onion_asks_ready(const struct onion_asks *a)
+{
+    size_t n = 0;
+    list_each (node, &a->paths)
+        n += is_free(container_of(node, struct ask_path, node));
+    return n;
+}
+
+/* Ready or soon to be. */
+static size_t coming(const struct onion_asks *a)
+{
+    uint64_t slow = 3 * onion_paths_build_ns(a->own) + ENV_MS(500), now = env_now_ns(a->env);
+    size_t n = 0;
+    list_each (node, &a->paths) {
+        const struct ask_path *p = container_of(node, struct ask_path, node);
+        n += is_free(p) || (!p->is_open && !p->is_taken && now - p->used_ns < slow);
+    }
+    return n;
+}
+
+static size_t legs_waiting(const struct onion_asks *a)
+{
+    size_t n = 0;
+    list_each (node, &a->all) {
+        const struct onion_ask *k = container_of(node, struct onion_ask, node);
+        for (unsigned i = 0; i < k->n_legs; i++)
+            n += k->legs[i].is_waiting;
+    }
+    return n;
+}
+
+void ask__fill(struct onion_asks *a)
+{
+    size_t want = ONION_ASK_READY + legs_waiting(a), have = coming(a);
+    for (; have < want; have++) {
+        if (path_begin(a))
+            continue;
+        if (have == 0)
+            ask__no_way(a);
+        refill_later(a);
+        return;
+    }
+}
+
+/* Legs of one question go to different ENDs, over paths that share no more than they must. */
+static bool is_used_by(const struct ask_path *p, const struct onion_ask *k)
+{
+    const uint8_t *end = p->route.hops[p->route.n_hops - 1].id;
+    for (unsigned i = 0; i < k->n_legs; i++) {
+        const struct ask_path *on = k->legs[i].on;
+        if (on == p)
+            return true;
+        if (on != NULL && memcmp(on->route.hops[on->route.n_hops - 1].id, end, 32) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool serves(const struct ask_path *p, const struct onion_ask *k)
+{
+    return p->is_open && p->is_taken && map_len(p->calls) < ONION_ASKS_PATH &&
+           memcmp(&p->why, &k->why, sizeof p->why) == 0;
+}
+
+struct ask_path *ask__path_for(struct onion_asks *a, const struct onion_ask *k)
+{
+    struct ask_path *free_one = NULL, *same_end = NULL;
+    list_each (node, &a->paths) {
+        struct ask_path *p = container_of(node, struct ask_path, node);
+        if (serves(p, k) && !is_used_by(p, k))
+            return p;
+        if (!is_free(p))
+            continue;
+        if (!is_used_by(p, k))
+            free_one = free_one != NULL ? free_one : p;
+        else
+            same_end = p;
+    }
+    /* In a network of few relays there may be no second END. */
+    if (free_one == NULL && onion_picker_relays(a->picker) <= ONION_HOPS_MAX)
+        free_one = same_end;
+    if (free_one != NULL) {
+        free_one->is_taken = true;
+        free_one->why = k->why;
+    }
+    return free_one;
+}
+
+void ask__paths_stop(struct onion_asks *a)
+{
+    env_timer_stop(a->env, &a->fill);
+    while (!list_empty(&a->paths))
+        ask__path_free(container_of(a->paths.next, struct ask_path, node));
+}

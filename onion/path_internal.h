@@ -1,0 +1,83 @@
+/* onion/path_internal.h - shared by path*.c. */
+#pragma once
+#include "onion/layer.h"
+#include "onion/path.h"
+
+enum {
+    PATH__RECENT = 15,         /* builds whose median is the usual time */
+    PATH__LATE_MIN_MS = 500,   /* before another path is tried, */
+    PATH__LATE_FACTOR = 3,     /* ... or so many usual builds */
+    PATH__GIVE_UP_MS = 10500,  /* every hop says status 8 at 10 s */
+    PATH__KEEP_MIN_S = 60,     /* STATS that keep a path come at a random time from here */
+    PATH__KEEP_MAX_S = 150,    /* ... to here */
+    PATH__PROBES = 2,          /* unanswered: the path is dead */
+    PATH__PROBE_MIN_MS = 1000, /* wait for an answer: this, or */
+    PATH__PROBE_FACTOR = 3,    /* ... so many usual builds */
+    PATH__QUEUE =
+        MESH_LINK_WRITABLE + 1, /* cells waiting on the first link: `writable` is due then */
+    PATH__NOISE_PERCENT = 1,
+};
+
+struct onion_paths {
+    struct onion_switch *sw;
+    struct mesh *mesh;
+    struct env *env;
+    struct mesh_watcher watcher;
+    struct list all;
+    size_t n;
+    uint64_t recent[PATH__RECENT];
+    unsigned n_recent;
+    struct {
+        uint64_t opened, failed, late, built, timed_out, refused[ONION_STATUSES];
+        uint64_t cells_sent, cells_recognised, cells_unrecognised, cells_repeated;
+        uint64_t ended[ONION_PATH_OLD + 1];
+    } c;
+};
+
+enum path_state {
+    PATH_DIALING,  /* the link to the first hop isn't up yet */
+    PATH_BUILDING, /* BUILD sent; late: the same, after `late` */
+    PATH_OPEN,
+};
+
+/* Cells that came before the reply. */
+struct path_early {
+    size_t n;
+    uint8_t cells[ONION_EARLY_CELLS][MESH_CELL];
+};
+
+struct onion_path {
+    struct list node; /* in paths->all */
+    struct onion_paths *paths;
+    struct onion_slot slot;
+    enum path_state state;
+    bool is_kept, is_late, wants_writable;
+    struct onion_path_events ev;
+    void *arg;
+    struct onion_route route;
+    struct mesh_link *link; /* what is dialled, or carries it */
+    struct onion_train *train;
+    uint8_t *build; /* the train until it is sent */
+    struct path_early *early;
+    struct onion_layer forward[ONION_HOPS_MAX], backward[ONION_HOPS_MAX];
+    uint64_t counter;
+    struct onion_window window;
+    struct env_timer build_timer, keep_timer, probe_timer, life_timer;
+    unsigned probes;
+    uint64_t sent_ns, opened_ns, build_ns;
+    uint64_t recognised, unrecognised, repeated;
+    uint64_t noise_ns, noise_cells, noise_of; /* the window in which noise is counted */
+    bool has_peer;
+    struct onion_stats peer;
+};
+
+/* Takes it apart and frees it; says nothing to its owner. */
+void path__free(struct onion_path *path);
+void path__end(struct onion_path *path, enum onion_path_end why);
+void path__failed(struct onion_path *path, const struct onion_path_built *b);
+void path__begin(struct onion_path *path); /* the link is up: BUILD */
+void path__reply(struct onion_path *path, const uint8_t train[static ONION_REPLY]);
+void path__opened(struct onion_path *path); /* the timers of an open path */
+void path__cell(struct onion_path *path, uint8_t cell[static MESH_CELL]);
+int path__stats(struct onion_path *path, bool wants_answer);
+void path__timers_init(struct onion_path *path);

@@ -1,0 +1,219 @@
+#include "onion/pick.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "onion/choose.h"
+
+enum { REST_MS = 250 }; /* between looks at the roster */
+
+struct onion_picker {
+    struct dht *dht;
+    struct mesh *mesh;
+    struct env *env;
+    struct onion_relays *relays;
+    struct onion_guards *guards;
+    uint64_t looked_ns;
+    bool has_looked;
+};
+
+/* The record as it lies in the roster's store was proven before it got there: its form is enough.
+ */
+static bool node_of(void *arg, const uint8_t id[static DHT_ID], struct mesh_node *out)
+{
+    struct onion_picker *p = arg;
+    uint8_t record[MESH_NODE_RECORD_MAX];
+    size_t len = dht_roster_record(p->dht, id, record);
+    return len > 0 && mesh_node_record_form(out, mesh_time(p->mesh), record, len) == DROP_NONE;
+}
+
+static void save(struct onion_picker *p)
+{
+    uint8_t blob[ONION_GUARDS_BLOB_MAX];
+    size_t len = onion_guards_encode(p->guards, blob);
+    env_blob_store(p->env, ONION_GUARDS_FILE, blob, len, NULL, NULL);
+}
+
+/* A file that can't be read is worth less than a node that starts: guards are drawn anew, and the
+ * log says so. */
+static struct onion_guards *load(struct onion_picker *p, struct cyx_err *err)
+{
+    uint8_t blob[ONION_GUARDS_BLOB_MAX];
+    const struct mesh_network *net = mesh_network_of(p->mesh);
+    struct onion_guards *g = NULL;
+    struct cyx_err why = { 0 };
+    size_t len = 0;
+    if (env_blob_load(p->env, ONION_GUARDS_FILE, blob, sizeof blob, &len, &why) == 0)
+        g = onion_guards_decode(net, blob, len, &why);
+    if (g != NULL)
+        return g;
+    if (why.code != CYX_ENOENT && p->env->log != NULL)
+        log_warn(p->env->log, "onion", "guards are drawn anew: %s", why.msg);
+    g = onion_guards_create(net);
+    if (g == NULL)
+        cyx_fail(err, CYX_ENOMEM, "no memory for guards");
+    return g;
+}
+
+struct onion_picker *onion_picker_create(struct dht *dht, struct cyx_err *err)
+{
+    struct onion_picker *p = calloc(1, sizeof *p);
+    if (p == NULL || dht_roster_of(dht) == NULL) {
+        free(p);
+        cyx_fail(err, p == NULL ? CYX_ENOMEM : CYX_EINVAL, "paths need a roster");
+        return NULL;
+    }
+    p->dht = dht;
+    p->mesh = dht_mesh(dht);
+    p->env = mesh_env(p->mesh);
+    const struct mesh_identity *me = mesh_identity_of(p->mesh);
+    p->relays = onion_relays_create(dht_roster_of(dht), me->has_puzzle ? me->id : NULL,
+                                    mesh_network_of(p->mesh)->is_lab, node_of, p);
+    p->guards = load(p, err);
+    if (p->relays != NULL && p->guards != NULL)
+        return p;
+    cyx_fail(err, CYX_ENOMEM, "no memory for path choice");
+    onion_picker_destroy(p);
+    return NULL;
+}
+
+void onion_picker_destroy(struct onion_picker *p)
+{
+    if (p == NULL)
+        return;
+    onion_relays_destroy(p->relays);
+    onion_guards_destroy(p->guards);
+    free(p);
+}
+
+/* Brings candidates and guards up to date. */
+static int look(struct onion_picker *p, struct cyx_err *err)
+{
+    uint64_t now = env_now_ns(p->env), t = mesh_time(p->mesh);
+    if (p->has_looked && now - p->looked_ns < ENV_MS(REST_MS))
+        return 0;
+    if (onion_relays_refresh(p->relays, t) < 0)
+        return cyx_fail(err, CYX_ENOMEM, "no memory for the relays");
+    if (dht_roster_is_ready(p->dht) && onion_guards_refresh(p->guards, p->relays, p->env, t))
+        save(p);
+    p->looked_ns = now;
+    p->has_looked = true;
+    return 0;
+}
+
+size_t onion_picker_relays(struct onion_picker *p)
+{
+    return look(p, NULL) == 0 ? onion_relays_len(p->relays) : 0;
+}
+
+bool onion_picker_is_ready(struct onion_picker *p)
+{
+    const uint8_t *ids[ONION_GUARDS];
+    return look(p, NULL) == 0 && onion_guards_usable(p->guards, mesh_time(p->mesh), ids) > 0 &&
+           onion_relays_len(p->relays) >= ONION_HOPS_LEAST;
+}
+
+bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32])
+{
+    struct mesh_node n;
+    return node_of(p, id, &n);
+}
+
+/* ---- routes -----------------------------------------------------------------------------------
+ */
+
+static int choose(struct onion_picker *p, const struct onion_wish *w, struct onion_route *out,
+                  struct cyx_err *err)
+{
+    struct onion_chosen c;
+    int code = look(p, err);
+    if (code == 0)
+        code = onion_choose(&c, w, p->relays, p->guards, p->env, mesh_time(p->mesh), err);
+    if (code < 0)
+        return code;
+    *out = (struct onion_route){ .n_hops = c.n_hops };
+    memcpy(out->hops, c.hops, sizeof c.hops);
+    if (!mesh_node_contact(p->mesh, &c.first, &out->first)) {
+        onion_guards_link_failed(p->guards, c.hops[0].id, mesh_time(p->mesh));
+        return cyx_fail(err, CYX_EAGAIN, "the guard can't be dialled now");
+    }
+    return 0;
+}
+
+int onion_pick_end(struct onion_picker *p, const struct onion_avoid *a, struct onion_route *out,
+                   struct cyx_err *err)
+{
+    struct onion_wish w = { .hops = ONION_HOPS_END };
+    if (a != NULL) {
+        w.exclude = a->ids;
+        w.n_exclude = a->n;
+    }
+    return choose(p, &w, out, err);
+}
+
+int onion_pick_to(struct onion_picker *p, const uint8_t last[static 32], unsigned hops,
+                  const struct onion_avoid *a, struct onion_route *out, struct cyx_err *err)
+{
+    struct onion_wish w = { .last = last, .hops = hops };
+    if (a != NULL) {
+        w.exclude = a->ids;
+        w.n_exclude = a->n;
+    }
+    return choose(p, &w, out, err);
+}
+
+int onion_pick_pivot(struct onion_picker *p, const struct onion_avoid *a, uint8_t id[static 32],
+                     struct cyx_err *err)
+{
+    uint8_t drawn[1][32];
+    const uint8_t(*ids)[32] = a != NULL ? a->ids : NULL;
+    int code = look(p, err);
+    if (code < 0)
+        return code;
+    if (onion_choose_pivots(drawn, 1, ids, a != NULL ? a->n : 0, p->relays, p->guards, p->env,
+                            mesh_time(p->mesh)) == 0)
+        return cyx_fail(err, CYX_ENOENT, "no relay is left to be a pivot");
+    memcpy(id, drawn[0], 32);
+    return 0;
+}
+
+size_t onion_pick_pivots_wanted(struct onion_picker *p, size_t want)
+{
+    (void)look(p, NULL);
+    return onion_pivots_wanted(p->relays, want);
+}
+
+/* ---- the guards' books -------------------------------------------------------------------------
+ */
+
+/* A guard that answers nothing at all is silent; one that says how it went, whatever it says, has
+ * answered. */
+void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
+                        const struct onion_path_built *b)
+{
+    const uint8_t *guard = route->hops[0].id;
+    uint64_t now = mesh_time(p->mesh);
+    switch (b->code) {
+    case 0:
+    case CYX_EREFUSED:
+    case CYX_EPROTO:
+        onion_guards_build_answered(p->guards, guard);
+        break;
+    case CYX_ETIMEDOUT:
+        onion_guards_build_silent(p->guards, guard, now);
+        break;
+    default:
+        onion_guards_link_failed(p->guards, guard, now);
+        break;
+    }
+}
+
+size_t onion_picker_guards_up(struct onion_picker *p)
+{
+    const uint8_t *ids[ONION_GUARDS];
+    size_t n = onion_guards_usable(p->guards, mesh_time(p->mesh), ids), up = 0;
+    for (size_t i = 0; i < n; i++)
+        up += mesh_link_by_id(p->mesh, ids[i]) != NULL;
+    return up;
+}
