@@ -5,53 +5,34 @@
 #include <string.h>
 
 #include "base/mp.h"
+#include "base/reader.h"
 #include "onion/end_internal.h"
-#include "onion/message.h"
 
 /* ---- sending -----------------------------------------------------------------------------------
  */
 
-static void send_fragments(struct end_path *p)
-{
-    struct mesh_frame_msg m;
-    struct onion_cell c;
-    uint8_t buf[ONION_PAYLOAD];
-    uint64_t now = onion__now(p->end->relay);
-    while (mesh_outbox_next(p->outbox, now, &m)) {
-        onion_msg_write(&c, buf, &m);
-        (void)onion__tail_send(&p->tail, &c);
-    }
-}
-
-static void send_resend(void *arg, const struct mesh_frame_resend *r)
+/* What finds no room is lost like a cell on the way. */
+static bool send_cell(void *arg, const struct onion_cell *c)
 {
     struct end_path *p = arg;
-    struct onion_cell c;
-    uint8_t buf[ONION_PAYLOAD];
-    onion_resend_write(&c, buf, r);
-    (void)onion__tail_send(&p->tail, &c);
+    (void)tail__send(&p->tail, c);
+    return true;
 }
 
-/* What the fragmenters have due, and when they want to be asked again. */
+/* What waits goes out; the timer is set for what will be due. */
+static void pump(struct end_path *p)
+{
+    struct env *env = p->end->relay->env;
+    uint64_t next =
+        onion_messages_pump(&p->messages, env_now_ns(env), ENV_MS(ONION_END_RTT_MS), send_cell, p);
+    if (next != UINT64_MAX)
+        env_timer_set(env, &p->timer, next);
+}
+
 static void timer_fire(struct env_timer *t, void *arg)
 {
-    struct end_path *p = arg;
-    struct env *env = p->end->relay->env;
-    uint64_t now = env_now_ns(env), next = UINT64_MAX;
-    if (p->outbox != NULL)
-        next = mesh_outbox_expire(p->outbox, now);
-    if (p->inbox != NULL) {
-        uint64_t due = mesh_inbox_poll(p->inbox, now, ENV_MS(ONION_END_RTT_MS), send_resend, p);
-        next = due < next ? due : next;
-    }
-    if (next != UINT64_MAX)
-        env_timer_set(env, t, next);
-}
-
-static void look_by(struct end_path *p, uint64_t at)
-{
-    if (!p->timer.is_set || p->timer.at_ns > at)
-        env_timer_set(p->end->relay->env, &p->timer, at);
+    (void)t;
+    pump(arg);
 }
 
 static size_t encode(uint8_t *buf, size_t cap, enum mesh_rpc_status status,
@@ -71,90 +52,77 @@ void end__answer(struct end_path *p, uint32_t id, enum mesh_rpc_status status,
                  const struct mesh_items *items)
 {
     enum { HEAD = 8 };
-    uint64_t now = onion__now(p->end->relay);
     size_t cap = HEAD + (items != NULL ? items->len : 0);
     uint8_t *buf = malloc(cap);
     size_t len = buf != NULL ? encode(buf, cap, status, items) : 0;
-    if (p->outbox == NULL)
-        p->outbox = mesh_outbox_create(ONION_MSG_FRAGMENT);
     p->end->n.answered[status]++;
-    if (len == 0 || p->outbox == NULL ||
-        mesh_outbox_add(p->outbox, MESH_MSG_RESPONSE, id, buf, len, now) != 0) {
+    if (len == 0 || onion_messages_add(&p->messages, MESH_MSG_RESPONSE, id, buf, len,
+                                       relay__now(p->end->relay)) != 0)
         p->end->n.answers_lost++; /* the client repeats its request */
-        free(buf);
-        return;
-    }
     free(buf);
-    send_fragments(p);
-    look_by(p, now + ENV_MS(MESH_OUTBOX_MS));
+    pump(p);
 }
 
 /* ---- receiving ---------------------------------------------------------------------------------
  */
 
-/* The request came again whole: its answer was lost, or is not there yet. */
+/* A request came again, whole: its answer was lost, or is not there yet. */
 static bool answer_again(struct end_path *p, uint32_t id)
 {
     struct mesh_frame_resend all = { .kind = MESH_MSG_RESPONSE, .id = id };
     memset(all.missing, 0xff, sizeof all.missing);
     if (end__is_under_way(p, id))
         return true;
-    if (p->outbox == NULL || mesh_outbox_resend(p->outbox, &all) != DROP_NONE)
+    if (mesh_outbox_resend(p->messages.outbox, &all) != DROP_NONE)
         return false;
     p->end->n.answers_again++;
-    send_fragments(p);
     return true;
 }
 
-static enum drop fragment(struct end_path *p, const struct onion_cell *c)
+/* A fragment that we had. The last one of a request that comes again says that its answer was lost.
+ */
+static void repeated(struct end_path *p, const struct onion_cell *c)
 {
-    struct mesh_frame_msg m;
-    struct mesh_message msg = { 0 };
-    uint64_t now = onion__now(p->end->relay);
-    enum drop d = onion_msg_read(&m, c);
-    if (d != DROP_NONE)
-        return d;
-    if (m.kind != MESH_MSG_REQUEST)
-        return DROP_TYPE;
-    if (p->inbox == NULL)
-        p->inbox = mesh_inbox_create(p->end->pool, ONION_MSG_FRAGMENT, p->link);
-    if (p->inbox == NULL)
-        return DROP_MEMORY;
-    d = mesh_inbox_fragment(p->inbox, &m, now, ENV_MS(ONION_END_RTT_MS), &msg);
-    if (d == DROP_REPLAY && m.index + 1 == m.count)
-        (void)answer_again(p, m.id);
-    if (d != DROP_NONE)
-        return d;
-    if (msg.data == NULL)
-        look_by(p, now + ENV_MS(MESH_RESEND_MS));
-    else if (!answer_again(p, msg.id))
-        end__request(p, msg.id, msg.data, msg.len);
-    free(msg.data);
-    return DROP_NONE;
+    struct reader r = reader_on(c->payload, c->len);
+    reader_skip(&r, 1);
+    uint32_t id = reader_u32(&r);
+    uint8_t index = reader_u8(&r), count = reader_u8(&r);
+    if (!r.bad && index + 1 == count)
+        (void)answer_again(p, id);
 }
 
-static enum drop resend(struct end_path *p, const struct onion_cell *c)
+static bool is_asked(const struct onion_cell *c)
 {
-    struct mesh_frame_resend r;
-    enum drop d = onion_resend_read(&r, c);
-    if (d != DROP_NONE)
-        return d;
-    d = p->outbox != NULL ? mesh_outbox_resend(p->outbox, &r) : DROP_UNKNOWN;
-    if (d == DROP_NONE)
-        send_fragments(p);
+    struct reader r = reader_on(c->payload, c->len);
+    return c->command == ONION_CELL_RESEND || reader_u8(&r) == MESH_MSG_REQUEST;
+}
+
+static enum drop message(struct end_path *p, const struct onion_cell *c)
+{
+    struct mesh_message m = { 0 };
+    uint64_t now = relay__now(p->end->relay);
+    if (!is_asked(c))
+        return DROP_TYPE; /* answers and trains are not for us */
+    if (p->messages.inbox == NULL && onion_messages_init(&p->messages, p->end->pool, p->link) != 0)
+        return DROP_MEMORY;
+    enum drop d = onion_messages_heard(&p->messages, c, now, ENV_MS(ONION_END_RTT_MS), &m);
+    if (d == DROP_REPLAY && c->command == ONION_CELL_MSG)
+        repeated(p, c);
+    if (m.data != NULL && !answer_again(p, m.id))
+        end__request(p, m.id, m.data, m.len);
+    free(m.data);
+    pump(p);
     return d;
 }
 
 static void heard(struct onion_tail *t, const struct onion_cell *c)
 {
     struct end_path *p = container_of(t, struct end_path, tail);
-    enum drop d = DROP_NONE;
-    if (c->command == ONION_CELL_MSG)
-        d = fragment(p, c);
-    else if (c->command == ONION_CELL_RESEND)
-        d = resend(p, c);
-    else
+    if (c->command != ONION_CELL_MSG && c->command != ONION_CELL_RESEND) {
         p->end->relay->n.cells_dropped[CELL_DROP_COMMAND]++;
+        return;
+    }
+    enum drop d = message(p, c);
     if (d != DROP_NONE)
         p->end->n.fragments_dropped[d]++;
 }
@@ -167,19 +135,17 @@ static void gone(struct onion_tail *t)
     struct end_path *p = container_of(t, struct end_path, tail);
     env_timer_stop(p->end->relay->env, &p->timer);
     end__asks_end(p);
-    mesh_inbox_destroy(p->inbox);
-    mesh_outbox_destroy(p->outbox);
+    onion_messages_fini(&p->messages);
     list_del(&p->of_end);
     free(p);
 }
 
 static const struct onion_tail_ops ops = { .cell = heard, .gone = gone };
 
-enum onion_status onion__end_open(struct onion_end *e, struct onion_path *path,
-                                  struct onion_tail **out)
+enum onion_status end__open(struct onion_end *e, struct relay_path *path, struct onion_tail **out)
 {
-    const struct onion__link *k = onion__link_find(e->relay, path->from);
-    uint64_t now = onion__now(e->relay);
+    const struct relay__link *k = relay__link_find(e->relay, path->from);
+    uint64_t now = relay__now(e->relay);
     if (e->dht == NULL)
         return ONION_UNSUPPORTED;
     struct end_path *p = calloc(1, sizeof *p);
@@ -192,7 +158,7 @@ enum onion_status onion__end_open(struct onion_end *e, struct onion_path *path,
     list_init(&p->of_end);
     list_push_back(&e->paths, &p->of_end);
     env_timer_init(&p->timer, timer_fire, p);
-    onion__tail_attach(&p->tail, &ops, path);
+    tail__attach(&p->tail, &ops, path);
     *out = &p->tail;
     return ONION_OK;
 }
@@ -200,7 +166,7 @@ enum onion_status onion__end_open(struct onion_end *e, struct onion_path *path,
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-struct onion_end *onion__end_create(struct onion_relay *r)
+struct onion_end *end__create(struct onion_relay *r)
 {
     struct onion_end *e = calloc(1, sizeof *e);
     if (e == NULL)
@@ -213,11 +179,11 @@ struct onion_end *onion__end_create(struct onion_relay *r)
     e->stores = onion_share_create(ONION_STORES_SECOND, ONION_STORES_SECOND);
     if (e->pool != NULL && e->finds != NULL && e->stores != NULL)
         return e;
-    onion__end_destroy(e);
+    end__destroy(e);
     return NULL;
 }
 
-void onion__end_destroy(struct onion_end *e)
+void end__destroy(struct onion_end *e)
 {
     if (e == NULL)
         return;
@@ -227,7 +193,7 @@ void onion__end_destroy(struct onion_end *e)
     free(e);
 }
 
-size_t onion__end_asks(const struct onion_end *e)
+size_t end__asks(const struct onion_end *e)
 {
     return e->n_asks;
 }
@@ -235,7 +201,7 @@ size_t onion__end_asks(const struct onion_end *e)
 /* ---- figures -----------------------------------------------------------------------------------
  */
 
-void onion__end_metrics(const struct onion_end *e, const struct metric_out *o)
+void end__metrics(const struct onion_end *e, const struct metric_out *o)
 {
     static const char *const refusals[END_REFUSALS] = { "flight", "minute", "all", "dht" };
     static const char *const answers[MESH_RPC_BAD + 1] = { "ok",      "not_found", "stale", "quota",
@@ -264,7 +230,7 @@ void onion__end_metrics(const struct onion_end *e, const struct metric_out *o)
                  mesh_inbox_pool_bytes(e->pool), ONION_END_INBOX_BYTES);
 }
 
-bool onion__end_check(const struct onion_end *e)
+bool end__check(const struct onion_end *e)
 {
     size_t n = 0;
     list_each (at, &e->paths) {

@@ -9,20 +9,19 @@
 #include "onion/train.h"
 
 struct onion_end;
-struct onion_path;
+struct relay_path;
 struct onion_relay;
 struct onion_tail;
 
 /* NULL: no memory. */
-struct onion_end *onion__end_create(struct onion_relay *r);
+struct onion_end *end__create(struct onion_relay *r);
 /* After all paths are gone. What was asked of the DHT and can't be taken back ends by itself. */
-void onion__end_destroy(struct onion_end *e);
+void end__destroy(struct onion_end *e);
 
 /* ONION_OK with a tail for the path; ONION_UNSUPPORTED: there is no DHT to ask; ONION_BUSY: no
  * memory. */
-enum onion_status onion__end_open(struct onion_end *e, struct onion_path *p,
-                                  struct onion_tail **out);
+enum onion_status end__open(struct onion_end *e, struct relay_path *p, struct onion_tail **out);
 
-size_t onion__end_asks(const struct onion_end *e); /* under way */
-void onion__end_metrics(const struct onion_end *e, const struct metric_out *o);
-bool onion__end_check(const struct onion_end *e);
+size_t end__asks(const struct onion_end *e); /* under way */
+void end__metrics(const struct onion_end *e, const struct metric_out *o);
+bool end__check(const struct onion_end *e);

@@ -84,7 +84,7 @@ static void minute_passes(struct end_path *p, uint64_t now)
 
 static bool may_ask(struct end_path *p, uint32_t id)
 {
-    minute_passes(p, onion__now(p->end->relay));
+    minute_passes(p, relay__now(p->end->relay));
     if (p->n_under_way >= ONION_ASKS_PATH)
         return refuse(p, id, END_REFUSED_FLIGHT);
     if (p->asks >= ONION_ASKS_MINUTE)
@@ -160,7 +160,7 @@ static void find(struct end_path *p, uint32_t id, const msgpack_object *items, u
         return;
     }
     e->n.finds++;
-    if (!onion_share_take(e->finds, p->link, p->link, onion__now(e->relay))) {
+    if (!onion_share_take(e->finds, p->link, p->link, relay__now(e->relay))) {
         refuse(p, id, END_REFUSED_ALL);
         return;
     }
@@ -218,7 +218,7 @@ static bool may_store(struct end_path *p, uint32_t id)
     struct onion_end *e = p->end;
     if (p->stores >= ONION_STORES_MINUTE)
         return refuse(p, id, END_REFUSED_MINUTE);
-    if (!onion_share_take(e->stores, p->link, p->link, onion__now(e->relay)))
+    if (!onion_share_take(e->stores, p->link, p->link, relay__now(e->relay)))
         return refuse(p, id, END_REFUSED_ALL);
     p->stores++;
     return true;

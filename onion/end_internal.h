@@ -1,8 +1,8 @@
 /* onion/end_internal.h - what the files of an END share: end.c (paths, fragments), end_ask.c (what
  * is asked). */
 #pragma once
-#include "mesh/msg.h"
 #include "onion/end.h"
+#include "onion/messages.h"
 #include "onion/relay_internal.h"
 
 enum end_refusal {
@@ -36,8 +36,7 @@ struct end_path {
     uint64_t link;      /* what its share is counted under */
     uint64_t minute_ns; /* when the minute began in which these came */
     unsigned asks, stores;
-    struct mesh_inbox *inbox; /* made when first used, as is the outbox */
-    struct mesh_outbox *outbox;
+    struct onion_messages messages; /* made when first used */
     struct env_timer timer;
     struct list under_way; /* struct end_ask */
     unsigned n_under_way;

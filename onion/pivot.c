@@ -128,7 +128,7 @@ uint32_t pivot__effort(struct pivot_registration *g)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-struct onion_pivot *onion__pivot_create(struct onion_relay *r)
+struct onion_pivot *pivot__create(struct onion_relay *r)
 {
     struct onion_pivot *v = calloc(1, sizeof *v);
     if (v == NULL)
@@ -145,12 +145,12 @@ struct onion_pivot *onion__pivot_create(struct onion_relay *r)
     v->cells = mesh_cells_create(ONION_PIVOT_CELLS_BYTES);
     if (v->by_token != NULL && v->serials != NULL && v->cells != NULL)
         return v;
-    onion__pivot_destroy(v);
+    pivot__destroy(v);
     return NULL;
 }
 
 /* Paths are gone: so are splices, and what is left of registrations is orphans. */
-void onion__pivot_destroy(struct onion_pivot *v)
+void pivot__destroy(struct onion_pivot *v)
 {
     if (v == NULL)
         return;
@@ -173,7 +173,7 @@ static const char *const refusal_names[SPLICE_REFUSALS] = { "token", "no_service
                                                             "proof", "nonce",      "bucket", "open",
                                                             "full",  "early" };
 
-void onion__pivot_metrics(const struct onion_pivot *v, const struct metric_out *o)
+void pivot__metrics(const struct onion_pivot *v, const struct metric_out *o)
 {
     const struct pivot_counters *n = &v->n;
     static const char used[] = "cyx_onion_used", limit[] = "cyx_onion_limit";
@@ -217,7 +217,7 @@ void onion__pivot_metrics(const struct onion_pivot *v, const struct metric_out *
                  ONION_PIVOT_CELLS_BYTES);
 }
 
-void onion__pivot_stats(const struct onion_pivot *v, struct onion_relay_stats *out)
+void pivot__stats(const struct onion_pivot *v, struct onion_relay_stats *out)
 {
     out->registrations = map_len(v->by_token);
     out->splices = v->n_splices;
@@ -244,7 +244,7 @@ static bool add_up(void *arg, const void *key, void *value)
     return true;
 }
 
-bool onion__pivot_check(const struct onion_pivot *v)
+bool pivot__check(const struct onion_pivot *v)
 {
     struct sums s = { .is_sound = true };
     size_t orphans = 0;

@@ -7,10 +7,10 @@
 void pivot__say_close(struct onion_tail *t, uint32_t id, enum onion_close why)
 {
     const uint8_t reason = (uint8_t)why;
-    (void)onion__tail_send(t, &(struct onion_cell){ .splice = id,
-                                                    .command = ONION_CELL_CLOSE,
-                                                    .payload = &reason,
-                                                    .len = sizeof reason });
+    (void)tail__send(t, &(struct onion_cell){ .splice = id,
+                                              .command = ONION_CELL_CLOSE,
+                                              .payload = &reason,
+                                              .len = sizeof reason });
 }
 
 /* ---- to the service ----------------------------------------------------------------------------
@@ -25,9 +25,9 @@ static size_t waiting(const struct pivot_registration *g)
 static void pump(struct pivot_registration *g)
 {
     uint8_t cell[MESH_CELL];
-    while (waiting(g) > 0 && onion__tail_queued(&g->tail) < ONION_PIVOT_AHEAD &&
+    while (waiting(g) > 0 && tail__queued(&g->tail) < ONION_PIVOT_AHEAD &&
            mesh_sched_pop(g->queue, cell) != 0)
-        (void)onion__tail_send_written(&g->tail, cell);
+        (void)tail__send_written(&g->tail, cell);
     if (waiting(g) == 0)
         list_del(&g->congested);
 }
@@ -60,10 +60,10 @@ void pivot__to_service(struct pivot_registration *g, uint32_t id, const struct o
     }
     g->pivot->n.cells_to_service++;
     pump(g);
-    if (waiting(g) > 0 || onion__tail_queued(&g->tail) >= ONION_PIVOT_AHEAD)
+    if (waiting(g) > 0 || tail__queued(&g->tail) >= ONION_PIVOT_AHEAD)
         wait_in_turn(g, id, &mine);
     else
-        (void)onion__tail_send(&g->tail, &mine);
+        (void)tail__send(&g->tail, &mine);
 }
 
 void pivot__pump_fire(struct env_timer *t, void *arg)
@@ -82,7 +82,7 @@ static void client_closed(struct pivot_splice *s, const struct onion_cell *c)
 {
     s->reg->pivot->n.closed_by_client++;
     pivot__to_service(s->reg, s->id, c);
-    onion__tail_leave(&s->tail);
+    tail__leave(&s->tail);
     pivot__splice_free(s);
 }
 
@@ -114,14 +114,14 @@ static void data_to_client(struct pivot_splice *s, const struct onion_cell *c)
     struct onion_cell theirs = *c;
     theirs.splice = 0;
     s->reg->pivot->n.cells_to_client++;
-    (void)onion__tail_send(&s->tail, &theirs);
+    (void)tail__send(&s->tail, &theirs);
 }
 
 static void close_client(struct pivot_splice *s, const struct onion_cell *c)
 {
     s->reg->pivot->n.closed_by_service++;
     data_to_client(s, c);
-    onion__tail_leave(&s->tail);
+    tail__leave(&s->tail);
     pivot__splice_free(s);
 }
 

@@ -101,8 +101,8 @@ static struct pivot_registration *registration_new(struct onion_pivot *v, const 
 
 static void count_from(struct pivot_registration *g, const struct mesh_link *from)
 {
-    struct onion__link *was = onion__link_find(g->pivot->relay, g->from);
-    struct onion__link *is = onion__link_find(g->pivot->relay, from);
+    struct relay__link *was = relay__link_find(g->pivot->relay, g->from);
+    struct relay__link *is = relay__link_find(g->pivot->relay, from);
     if (g->from != NULL && was != NULL)
         was->n_registrations--;
     if (from != NULL && is != NULL)
@@ -111,15 +111,15 @@ static void count_from(struct pivot_registration *g, const struct mesh_link *fro
 }
 
 /* Its old path, if it still has one, closes; splices stay as they are. */
-static void move_to(struct pivot_registration *g, struct onion_path *p, const struct request *q)
+static void move_to(struct pivot_registration *g, struct relay_path *p, const struct request *q)
 {
-    onion__tail_close(&g->tail);
+    tail__close(&g->tail);
     list_del(&g->orphan);
     g->serial = q->serial;
     count_from(g, p->from);
-    onion__tail_attach(&g->tail, &pivot__service_ops, p);
+    tail__attach(&g->tail, &pivot__service_ops, p);
     pivot__arm(g->pivot);
-    onion__path_end(p, &g->tail); /* may end at once, as any path may */
+    relay__path_end(p, &g->tail); /* may end at once, as any path may */
 }
 
 static bool is_old(struct onion_pivot *v, const struct pivot_registration *g,
@@ -129,10 +129,10 @@ static bool is_old(struct onion_pivot *v, const struct pivot_registration *g,
     return (g != NULL && q->serial <= g->serial) || (s != NULL && q->serial <= s->serial);
 }
 
-static bool has_room(const struct onion_pivot *v, const struct onion_path *p,
+static bool has_room(const struct onion_pivot *v, const struct relay_path *p,
                      const struct pivot_registration *g)
 {
-    const struct onion__link *k = onion__link_find(v->relay, p->from);
+    const struct relay__link *k = relay__link_find(v->relay, p->from);
     if (g != NULL && g->from == p->from)
         return true; /* it counts already */
     return k != NULL && k->n_registrations < ONION_REGISTRATIONS_LINK &&
@@ -148,15 +148,14 @@ static void serial_supersede(struct onion_pivot *v, const uint8_t token[static 3
     free(s);
 }
 
-void onion__pivot_register(struct onion_pivot *v, struct onion_path *p,
-                           const struct onion_fields *f)
+void pivot__register(struct onion_pivot *v, struct relay_path *p, const struct onion_fields *f)
 {
     struct request q;
     request_read(&q, f);
     struct pivot_registration *g = map_get(v->by_token, q.token);
     if (is_old(v, g, &q)) {
         v->n.old_serials++;
-        onion__path_refuse(p, ONION_REFUSED, 0, NULL);
+        relay__path_refuse(p, ONION_REFUSED, 0, NULL);
         return;
     }
     bool is_new = g == NULL;
@@ -166,7 +165,7 @@ void onion__pivot_register(struct onion_pivot *v, struct onion_path *p,
         g = NULL;
     if (g == NULL) {
         v->n.register_full++;
-        onion__path_refuse(p, ONION_BUSY, 0, NULL);
+        relay__path_refuse(p, ONION_BUSY, 0, NULL);
         return;
     }
     serial_supersede(v, q.token);

@@ -12,7 +12,7 @@ enum { SEED_BEGIN = 4 };
 
 struct request {
     struct pivot_registration *reg;
-    struct onion_path *path;
+    struct relay_path *path;
     const struct onion_fields *fields;
     uint8_t seed_begin[SEED_BEGIN];
     uint8_t proof[MESH_POW_PROOF];
@@ -166,7 +166,7 @@ static struct pivot_splice *splice_new(const struct request *q)
     }
     g->pivot->n_splices++;
     onion_effort_opened(&g->effort, env_now_ns(g->pivot->env));
-    onion__tail_attach(&s->tail, &pivot__client_ops, q->path);
+    tail__attach(&s->tail, &pivot__client_ops, q->path);
     return s;
 }
 
@@ -183,7 +183,7 @@ void pivot__splice_free(struct pivot_splice *s)
 void pivot__splice_close(struct pivot_splice *s, enum onion_close why)
 {
     pivot__say_close(&s->tail, 0, why);
-    onion__tail_leave(&s->tail);
+    tail__leave(&s->tail);
     pivot__splice_free(s);
 }
 
@@ -228,7 +228,7 @@ static void refuse(struct onion_pivot *v, const struct request *q, enum splice_r
     enum onion_status status = status_of(why);
     bool is_work = status == ONION_MORE_WORK;
     v->n.refused[why]++;
-    onion__path_refuse(q->path, status, is_work ? pivot__effort(q->reg) : 0,
+    relay__path_refuse(q->path, status, is_work ? pivot__effort(q->reg) : 0,
                        is_work ? q->reg->seed[0] : NULL);
 }
 
@@ -266,8 +266,8 @@ static void early_to_service(const struct pivot_splice *s, const struct onion_fi
         pivot__to_service(s->reg, s->id, &c);
 }
 
-void onion__pivot_splice(struct onion_pivot *v, struct onion_path *p, const struct onion_fields *f,
-                         const uint8_t early[static ONION_TRAIN])
+void pivot__splice(struct onion_pivot *v, struct relay_path *p, const struct onion_fields *f,
+                   const uint8_t early[static ONION_TRAIN])
 {
     struct request q = { .path = p, .fields = f, .reg = map_get(v->by_token, f->target) };
     request_read(&q, f);
@@ -279,5 +279,5 @@ void onion__pivot_splice(struct onion_pivot *v, struct onion_path *p, const stru
     }
     v->n.spliced++;
     early_to_service(s, f, early);
-    onion__path_end(p, &s->tail); /* last: it may end at once */
+    relay__path_end(p, &s->tail); /* last: it may end at once */
 }

@@ -13,7 +13,7 @@
 static void stray_build(void *arg, struct mesh_link *l, uint32_t path,
                         const uint8_t train[static ONION_TRAIN])
 {
-    onion__build_heard(arg, l, path, train);
+    relay__build_heard(arg, l, path, train);
 }
 
 /* Whoever sends them believes in a path that isn't there: we restarted, or forgot its end. */
@@ -29,7 +29,7 @@ static void stray_destroy(void *arg, struct mesh_link *l, uint32_t path)
 {
     struct onion_relay *r = arg;
     r->n.destroys_stray++;
-    onion__tomb_add(r, l, path);
+    relay__tomb_add(r, l, path);
 }
 
 static void stray_reply(void *arg, struct mesh_link *l, uint32_t path)
@@ -51,16 +51,16 @@ static bool make_parts(struct onion_relay *r)
     r->links = map_create(sizeof(struct mesh_link *), MESH_LINKS_MAX);
     r->groups = map_create(sizeof(uint64_t), r->paths_max + 1);
     r->builds = onion_share_create(ONION_BUILDS_ALL, ONION_BUILDS_ALL);
-    r->pivot = onion__pivot_create(r);
-    r->end = onion__end_create(r);
+    r->pivot = pivot__create(r);
+    r->end = end__create(r);
     return r->links != NULL && r->groups != NULL && r->builds != NULL && r->pivot != NULL &&
            r->end != NULL;
 }
 
 static void free_parts(struct onion_relay *r)
 {
-    onion__end_destroy(r->end);
-    onion__pivot_destroy(r->pivot);
+    end__destroy(r->end);
+    pivot__destroy(r->pivot);
     onion_share_destroy(r->builds);
     map_destroy(r->groups);
 }
@@ -84,7 +84,7 @@ struct onion_relay *onion_relay_create(const struct onion_relay_config *c, struc
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     greedy_init(&r->greedy);
-    env_timer_init(&r->timer, onion__timers_fire, r);
+    env_timer_init(&r->timer, relay__timers_fire, r);
     if (!make_parts(r)) {
         free_parts(r);
         map_destroy(r->links);
@@ -92,7 +92,7 @@ struct onion_relay *onion_relay_create(const struct onion_relay_config *c, struc
         cyx_fail(err, CYX_ENOMEM, "no memory for a relay");
         return NULL;
     }
-    onion__link_watch(r);
+    relay__link_watch(r);
     onion_switch_set_strays(r->paths, &strays, r);
     return r;
 }
@@ -100,16 +100,16 @@ struct onion_relay *onion_relay_create(const struct onion_relay_config *c, struc
 static void free_paths(struct onion_relay *r)
 {
     while (!list_empty(&r->by_life)) {
-        struct onion_path *p = container_of(r->by_life.next, struct onion_path, by_life);
+        struct relay_path *p = container_of(r->by_life.next, struct relay_path, by_life);
         struct onion_tail *t = p->tail;
-        onion__path_free(p);
+        relay__path_free(p);
         if (t == NULL)
             continue;
         t->path = NULL;
         t->ops->gone(t);
     }
     while (!list_empty(&r->tombs))
-        onion__tomb_free(container_of(r->tombs.next, struct onion__tomb, all));
+        relay__tomb_free(container_of(r->tombs.next, struct relay__tomb, all));
 }
 
 void onion_relay_destroy(struct onion_relay *r)
@@ -119,7 +119,7 @@ void onion_relay_destroy(struct onion_relay *r)
     onion_switch_set_strays(r->paths, NULL, NULL);
     free_paths(r);
     env_timer_stop(r->env, &r->timer);
-    onion__links_free(r);
+    relay__links_free(r);
     free_parts(r);
     free(r);
 }
@@ -135,7 +135,7 @@ struct sums {
 static bool add_up(void *arg, const void *key, void *value)
 {
     struct sums *s = arg;
-    const struct onion__link *k = value;
+    const struct relay__link *k = value;
     size_t tombs = 0;
     (void)key;
     list_each (at, &k->tombs)
@@ -150,21 +150,21 @@ static bool add_up(void *arg, const void *key, void *value)
     return true;
 }
 
-static bool is_sound_path(const struct onion_path *p)
+static bool is_sound_path(const struct relay_path *p)
 {
     switch (p->state) {
-    case PATH_BUILDING:
+    case RELAY_BUILDING:
         return p->building != NULL && p->tail == NULL && p->before.link != NULL &&
                p->next.link != NULL;
-    case PATH_OPEN:
+    case RELAY_OPEN:
         return p->building == NULL && p->tail == NULL && p->before.link != NULL &&
                p->next.link != NULL;
-    case PATH_END:
+    case RELAY_END:
         return p->building == NULL && p->tail != NULL && p->tail->path == p &&
                p->before.link != NULL && p->next.link == NULL;
-    case PATH_CLOSING:
+    case RELAY_CLOSING:
         return p->building == NULL && p->tail == NULL && p->before.link != NULL;
-    case PATH_GONE:
+    case RELAY_GONE:
         break;
     }
     return false;
@@ -180,27 +180,26 @@ static size_t length(const struct list *l)
 
 static bool lists_hold(const struct onion_relay *r)
 {
-    size_t of[PATH_GONE + 1] = { 0 };
+    size_t of[RELAY_GONE + 1] = { 0 };
     list_each (at, &r->by_life) {
-        const struct onion_path *p = container_of(at, struct onion_path, by_life);
+        const struct relay_path *p = container_of(at, struct relay_path, by_life);
         if (!is_sound_path(p))
             return false;
         of[p->state]++;
     }
-    return of[PATH_BUILDING] == length(&r->building) && of[PATH_CLOSING] == length(&r->closing) &&
-           of[PATH_OPEN] + of[PATH_END] == length(&r->unused) + length(&r->idle) &&
-           of[PATH_BUILDING] == r->n_of[PATH_BUILDING] && of[PATH_OPEN] == r->n_of[PATH_OPEN] &&
-           of[PATH_END] == r->n_of[PATH_END] && of[PATH_CLOSING] == r->n_of[PATH_CLOSING] &&
+    return of[RELAY_BUILDING] == length(&r->building) && of[RELAY_CLOSING] == length(&r->closing) &&
+           of[RELAY_OPEN] + of[RELAY_END] == length(&r->unused) + length(&r->idle) &&
+           of[RELAY_BUILDING] == r->n_of[RELAY_BUILDING] && of[RELAY_OPEN] == r->n_of[RELAY_OPEN] &&
+           of[RELAY_END] == r->n_of[RELAY_END] && of[RELAY_CLOSING] == r->n_of[RELAY_CLOSING] &&
            length(&r->tombs) == r->n_tombs;
 }
 
-bool onion__relay_check(const struct onion_relay *r)
+bool relay__check(const struct onion_relay *r)
 {
     struct sums s = { .is_sound = true };
     map_each(r->links, add_up, &s);
     return s.is_sound && lists_hold(r) && length(&r->by_life) == r->n_paths &&
            r->n_paths <= r->paths_max && s.paths == r->n_paths && s.tombs == r->n_tombs &&
            r->n_tombs <= ONION_TOMBSTONES_ALL && s.waiting == r->n_waiting &&
-           r->n_waiting <= ONION_TRAINS_WAITING && onion__pivot_check(r->pivot) &&
-           onion__end_check(r->end);
+           r->n_waiting <= ONION_TRAINS_WAITING && pivot__check(r->pivot) && end__check(r->end);
 }

@@ -52,24 +52,24 @@ static enum drop open_record(struct onion_relay *r, struct onion_opened *o)
 /* ---- what it asks for -------------------------------------------------------------------------
  */
 
-static void relay(struct onion_path *p, const struct onion_fields *f)
+static void relay(struct relay_path *p, const struct onion_fields *f)
 {
-    enum onion_status status = onion__next_extend(p, f->target);
+    enum onion_status status = relay__next_extend(p, f->target);
     if (status != ONION_OK)
-        onion__path_refuse(p, status, 0, NULL);
+        relay__path_refuse(p, status, 0, NULL);
 }
 
-static void end(struct onion_path *p)
+static void end(struct relay_path *p)
 {
     struct onion_tail *t = NULL;
-    enum onion_status status = onion__end_open(p->relay->end, p, &t);
+    enum onion_status status = end__open(p->relay->end, p, &t);
     if (status == ONION_OK)
-        onion__path_end(p, t);
+        relay__path_end(p, t);
     else
-        onion__path_refuse(p, status, 0, NULL);
+        relay__path_refuse(p, status, 0, NULL);
 }
 
-static void do_command(struct onion_path *p, const struct onion_fields *f)
+static void do_command(struct relay_path *p, const struct onion_fields *f)
 {
     switch (f->command) {
     case ONION_BUILD_RELAY:
@@ -79,13 +79,13 @@ static void do_command(struct onion_path *p, const struct onion_fields *f)
         end(p);
         break;
     case ONION_BUILD_REGISTER:
-        onion__pivot_register(p->relay->pivot, p, f);
+        pivot__register(p->relay->pivot, p, f);
         break;
     case ONION_BUILD_SPLICE:
-        onion__pivot_splice(p->relay->pivot, p, f, p->relay->train);
+        pivot__splice(p->relay->pivot, p, f, p->relay->train);
         break;
     default:
-        onion__path_refuse(p, ONION_UNSUPPORTED, 0, NULL);
+        relay__path_refuse(p, ONION_UNSUPPORTED, 0, NULL);
         break;
     }
 }
@@ -93,26 +93,26 @@ static void do_command(struct onion_path *p, const struct onion_fields *f)
 /* ---- a train arrives ---------------------------------------------------------------------------
  */
 
-static void opened(struct onion_relay *r, struct onion__link *k, uint32_t id,
+static void opened(struct onion_relay *r, struct relay__link *k, uint32_t id,
                    const struct onion_opened *o)
 {
     cleanup_answer struct onion_answer answer = { 0 };
-    struct onion_path *p = NULL;
+    struct relay_path *p = NULL;
     if (onion_hop_answer(&answer, o, r->env) != 0) {
         drop(r, k->link, id, BUILD_DROP_OPEN); /* its ephemeral is no point to answer to */
         return;
     }
-    if (onion__path_create(r, k, id, &answer, &p) == 0)
+    if (relay__path_create(r, k, id, &answer, &p) == 0)
         do_command(p, &o->fields);
     else
-        onion__reply_refuse(r, k->link, id, &answer, ONION_BUSY);
+        relay__reply_refuse(r, k->link, id, &answer, ONION_BUSY);
 }
 
-void onion__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
+void relay__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
                         const uint8_t train[static ONION_TRAIN])
 {
     cleanup_opened struct onion_opened o = { 0 };
-    struct onion__link *k = onion__link_get(r, l);
+    struct relay__link *k = relay__link_get(r, l);
     r->n.builds++;
     if (k == NULL) {
         drop(r, l, id, BUILD_DROP_FULL);
@@ -120,10 +120,10 @@ void onion__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
     }
     if ((id & 0x80000000u) != k->their_bit) {
         drop(r, l, id, BUILD_DROP_SIDE);
-        onion__link_violation(r, l);
+        relay__link_violation(r, l);
         return;
     }
-    if (!onion__link_may_build(r, k)) {
+    if (!relay__link_may_build(r, k)) {
         drop(r, l, id, BUILD_DROP_BUDGET);
         return;
     }

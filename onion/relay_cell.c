@@ -3,14 +3,14 @@
  * queue), and everything else as an event. Spec: protocol.md, sections 9 and 10. */
 #include "onion/relay_internal.h"
 
-static struct onion_path *by_before(struct onion_slot *s)
+static struct relay_path *by_before(struct onion_slot *s)
 {
-    return container_of(s, struct onion_path, before);
+    return container_of(s, struct relay_path, before);
 }
 
-static struct onion_path *by_next(struct onion_slot *s)
+static struct relay_path *by_next(struct onion_slot *s)
 {
-    return container_of(s, struct onion_path, next);
+    return container_of(s, struct relay_path, next);
 }
 
 /* ---- cells ------------------------------------------------------------------------------------
@@ -44,52 +44,52 @@ static void pass(struct onion_relay *r, const struct onion_slot *to, const uint8
         r->n.cell_runs_dropped++;
 }
 
-static void pass_forward(struct onion_path *p, uint8_t *cell)
+static void pass_forward(struct relay_path *p, uint8_t *cell)
 {
     struct onion_relay *r = p->relay;
     if (is_repeat(r, &p->seen_forward, cell))
         return;
-    onion__path_used(p, onion__now(r));
+    relay__path_used(p, relay__now(r));
     onion_layer_decipher(&p->forward, cell);
     r->n.cells_forward++;
     pass(r, &p->next, cell);
 }
 
 /* Also before our reply is on its way: we have the keys, and the client holds what overtook it. */
-static void pass_backward(struct onion_path *p, uint8_t *cell)
+static void pass_backward(struct relay_path *p, uint8_t *cell)
 {
     struct onion_relay *r = p->relay;
     if (is_repeat(r, &p->seen_backward, cell))
         return;
-    onion__path_used(p, onion__now(r));
+    relay__path_used(p, relay__now(r));
     onion_layer_encipher(&p->backward, cell);
     r->n.cells_backward++;
     pass(r, &p->before, cell);
 }
 
 /* The last hop needs no window of its own: its counters know a repeat, however old. */
-static void arrive(struct onion_path *p, uint8_t *cell)
+static void arrive(struct relay_path *p, uint8_t *cell)
 {
-    onion__path_used(p, onion__now(p->relay));
+    relay__path_used(p, relay__now(p->relay));
     onion_layer_decipher(&p->forward, cell);
-    onion__tail_heard(p->tail, cell);
+    tail__heard(p->tail, cell);
 }
 
 static void cell_before(struct onion_slot *s, uint8_t cell[static MESH_CELL])
 {
-    struct onion_path *p = by_before(s);
+    struct relay_path *p = by_before(s);
     switch (p->state) {
-    case PATH_OPEN:
+    case RELAY_OPEN:
         pass_forward(p, cell);
         break;
-    case PATH_END:
+    case RELAY_END:
         arrive(p, cell);
         break;
-    case PATH_BUILDING:
+    case RELAY_BUILDING:
         drop(p->relay, CELL_DROP_EARLY);
         break;
-    case PATH_CLOSING:
-    case PATH_GONE:
+    case RELAY_CLOSING:
+    case RELAY_GONE:
         drop(p->relay, CELL_DROP_GONE);
         break;
     }
@@ -97,15 +97,15 @@ static void cell_before(struct onion_slot *s, uint8_t cell[static MESH_CELL])
 
 static void cell_next(struct onion_slot *s, uint8_t cell[static MESH_CELL])
 {
-    struct onion_path *p = by_next(s);
+    struct relay_path *p = by_next(s);
     switch (p->state) {
-    case PATH_BUILDING:
-    case PATH_OPEN:
+    case RELAY_BUILDING:
+    case RELAY_OPEN:
         pass_backward(p, cell);
         break;
-    case PATH_END:
-    case PATH_CLOSING:
-    case PATH_GONE:
+    case RELAY_END:
+    case RELAY_CLOSING:
+    case RELAY_GONE:
         drop(p->relay, CELL_DROP_GONE);
         break;
     }
@@ -117,55 +117,55 @@ static void cell_next(struct onion_slot *s, uint8_t cell[static MESH_CELL])
 static void build_again(struct onion_slot *s, const uint8_t train[static ONION_TRAIN])
 {
     (void)train;
-    onion__link_violation(by_before(s)->relay, s->link);
+    relay__link_violation(by_before(s)->relay, s->link);
 }
 
 static void build_from_next(struct onion_slot *s, const uint8_t train[static ONION_TRAIN])
 {
     (void)train;
-    onion__link_violation(by_next(s)->relay, s->link);
+    relay__link_violation(by_next(s)->relay, s->link);
 }
 
 static void reply_from_before(struct onion_slot *s, const uint8_t train[static ONION_REPLY])
 {
     (void)train;
-    onion__link_violation(by_before(s)->relay, s->link);
+    relay__link_violation(by_before(s)->relay, s->link);
 }
 
 static void reply_from_next(struct onion_slot *s, const uint8_t train[static ONION_REPLY])
 {
-    onion__path_step(by_next(s), PATH_EV_REPLY, train);
+    relay__path_step(by_next(s), RELAY_EV_REPLY, train);
 }
 
 static void destroy_before(struct onion_slot *s)
 {
     by_before(s)->relay->n.destroys++;
-    onion__path_step(by_before(s), PATH_EV_BEFORE_GONE, NULL);
+    relay__path_step(by_before(s), RELAY_EV_BEFORE_GONE, NULL);
 }
 
 static void destroy_next(struct onion_slot *s)
 {
     by_next(s)->relay->n.destroys++;
-    onion__path_step(by_next(s), PATH_EV_NEXT_GONE, NULL);
+    relay__path_step(by_next(s), RELAY_EV_NEXT_GONE, NULL);
 }
 
 static void lost_before(struct onion_slot *s)
 {
-    onion__path_step(by_before(s), PATH_EV_BEFORE_GONE, NULL);
+    relay__path_step(by_before(s), RELAY_EV_BEFORE_GONE, NULL);
 }
 
 static void lost_next(struct onion_slot *s)
 {
-    onion__path_step(by_next(s), PATH_EV_NEXT_GONE, NULL);
+    relay__path_step(by_next(s), RELAY_EV_NEXT_GONE, NULL);
 }
 
-const struct onion_slot_ops onion__before_ops = { .cell = cell_before,
+const struct onion_slot_ops relay__before_ops = { .cell = cell_before,
                                                   .reply = reply_from_before,
                                                   .build = build_again,
                                                   .destroy = destroy_before,
                                                   .link_down = lost_before };
 
-const struct onion_slot_ops onion__next_ops = { .cell = cell_next,
+const struct onion_slot_ops relay__next_ops = { .cell = cell_next,
                                                 .reply = reply_from_next,
                                                 .build = build_from_next,
                                                 .destroy = destroy_next,

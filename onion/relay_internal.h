@@ -24,51 +24,51 @@ struct onion_end;
 /* ---- paths ------------------------------------------------------------------------------------
  */
 
-enum path_state {
-    PATH_BUILDING, /* the train went on, or waits for its link: no reply yet */
-    PATH_OPEN,
-    PATH_END,     /* we are the last hop */
-    PATH_CLOSING, /* the last hop, with nothing on it any more: what was sent gets through */
-    PATH_GONE,    /* its memory goes; tombstones stay */
+enum relay_state {
+    RELAY_BUILDING, /* the train went on, or waits for its link: no reply yet */
+    RELAY_OPEN,
+    RELAY_END,     /* we are the last hop */
+    RELAY_CLOSING, /* the last hop, with nothing on it any more: what was sent gets through */
+    RELAY_GONE,    /* its memory goes; tombstones stay */
 };
 
-enum path_event {
-    PATH_EV_REPLY,       /* BUILD_REPLY from the next hop */
-    PATH_EV_LINK_UP,     /* the link to the next hop: a train waits for it */
-    PATH_EV_BEFORE_GONE, /* DESTROY from before, or that link is lost */
-    PATH_EV_NEXT_GONE,   /* the same of the next hop */
-    PATH_EV_SILENCE,     /* nothing came back in ONION_BUILD_WAIT_S */
-    PATH_EV_EXPIRED,     /* life, idle, unused; or it gives way to others */
+enum relay_event {
+    RELAY_EV_REPLY,       /* BUILD_REPLY from the next hop */
+    RELAY_EV_LINK_UP,     /* the link to the next hop: a train waits for it */
+    RELAY_EV_BEFORE_GONE, /* DESTROY from before, or that link is lost */
+    RELAY_EV_NEXT_GONE,   /* the same of the next hop */
+    RELAY_EV_SILENCE,     /* nothing came back in ONION_BUILD_WAIT_S */
+    RELAY_EV_EXPIRED,     /* life, idle, unused; or it gives way to others */
 };
 
 /* What a path needs until its reply is on the way. Holds secrets. */
-struct onion__building {
-    struct onion_path *path;
+struct relay__building {
+    struct relay_path *path;
     struct onion_answer answer;
     uint8_t *train;      /* ONION_TRAIN bytes that wait for the link; NULL: sent */
-    struct list waiting; /* onion__link.waiting of the next link */
+    struct list waiting; /* relay__link.waiting of the next link */
 };
 
 /* Paths of one prefix: who gives way when all are used. */
-struct onion__group {
+struct relay__group {
     struct greedy_item greedy; /* weight: paths */
     uint64_t prefix;
     struct list paths; /* by_group, the idlest first */
 };
 
-struct onion_path {
+struct relay_path {
     struct onion_slot before, next; /* next: not in the switch at a last hop */
     struct onion_layer forward, backward;
     struct onion_relay *relay;
-    enum path_state state; /* written by path_set_state alone */
-    bool is_used;          /* carried a cell */
+    enum relay_state state; /* written by path_set_state alone */
+    bool is_used;           /* carried a cell */
     uint64_t made_ns;
     uint64_t used_ns;  /* last cell */
     uint64_t noted_ns; /* when it last moved to the end of its lists: behind used_ns by up to 1 s */
     struct list by_life, by_use, by_group;
-    struct onion__group *group;
+    struct relay__group *group;
     struct onion_seen *seen_forward, *seen_backward;
-    struct onion__building *building; /* BUILDING only */
+    struct relay__building *building; /* BUILDING only */
     struct onion_tail *tail;          /* END only */
     const struct mesh_link *from;     /* the link before, as a key: it may be gone */
 };
@@ -77,7 +77,7 @@ struct onion_path {
  */
 
 /* What is kept of a link that paths (or their tombstones) are on. */
-struct onion__link {
+struct relay__link {
     struct mesh_link *link;
     uint64_t prefix, number; /* what its share is counted under: prefix, and itself */
     uint32_t their_bit;      /* top bit of ids that the peer chooses */
@@ -87,13 +87,13 @@ struct onion__link {
     struct mesh_bucket builds; /* of an unlisted one */
     uint64_t violation_ns;
     unsigned n_violations;
-    struct list waiting; /* onion__building: trains that wait for it to come up */
+    struct list waiting; /* relay__building: trains that wait for it to come up */
     struct list tombs;   /* of_link, the oldest first */
     size_t n_tombs;
 };
 
 /* A path id that was used, or whose DESTROY came before its BUILD: GONE. */
-struct onion__tomb {
+struct relay__tomb {
     struct onion_slot slot;
     struct onion_relay *relay;
     struct mesh_link *link; /* that its account is of */
@@ -128,7 +128,7 @@ enum cell_drop {
     CELL_DROPS,
 };
 
-struct onion__counters {
+struct relay__counters {
     uint64_t builds, build_dropped[BUILD_DROPS], build_status[ONION_STATUSES];
     uint64_t cells_forward, cells_backward, cells_dropped[CELL_DROPS], cell_runs_dropped;
     uint64_t replies_stray, replies_lost, trains_gone, violations, links_ended;
@@ -142,9 +142,9 @@ struct onion_relay {
     struct onion_switch *paths;
     struct dht *dht;
     struct onion_replay *replay;
-    size_t paths_max, n_paths, n_of[PATH_GONE + 1];
-    struct map *links;  /* struct mesh_link * -> struct onion__link */
-    struct map *groups; /* uint64_t -> struct onion__group */
+    size_t paths_max, n_paths, n_of[RELAY_GONE + 1];
+    struct map *links;  /* struct mesh_link * -> struct relay__link */
+    struct map *groups; /* uint64_t -> struct relay__group */
     struct greedy greedy;
     struct onion_share *builds; /* of all links */
     struct mesh_watcher watcher;
@@ -156,11 +156,11 @@ struct onion_relay {
     struct env_timer timer;
     struct onion_pivot *pivot;
     struct onion_end *end;
-    struct onion__counters n;
+    struct relay__counters n;
     uint8_t train[ONION_TRAIN]; /* the one that is being opened */
 };
 
-static inline uint64_t onion__now(const struct onion_relay *r)
+static inline uint64_t relay__now(const struct onion_relay *r)
 {
     return env_now_ns(r->env);
 }
@@ -169,22 +169,22 @@ static inline uint64_t onion__now(const struct onion_relay *r)
  */
 
 /* The account of a link, made when there is none. NULL: no memory. */
-struct onion__link *onion__link_get(struct onion_relay *r, struct mesh_link *l);
-struct onion__link *onion__link_find(const struct onion_relay *r, const struct mesh_link *l);
+struct relay__link *relay__link_get(struct onion_relay *r, struct mesh_link *l);
+struct relay__link *relay__link_find(const struct onion_relay *r, const struct mesh_link *l);
 /* Counts; 100 in a minute end the link with GOODBYE 4. */
-void onion__link_violation(struct onion_relay *r, struct mesh_link *l);
+void relay__link_violation(struct onion_relay *r, struct mesh_link *l);
 /* May one more build come from it? Takes its tokens. */
-bool onion__link_may_build(struct onion_relay *r, struct onion__link *k);
+bool relay__link_may_build(struct onion_relay *r, struct relay__link *k);
 /* Before the links are forgotten. */
-void onion__links_free(struct onion_relay *r);
-void onion__link_watch(struct onion_relay *r);
+void relay__links_free(struct onion_relay *r);
+void relay__link_watch(struct onion_relay *r);
 
 /* ---- relay_tombs.c ----------------------------------------------------------------------------
  */
 
 /* The id is GONE for ONION_TOMBSTONE_S: whatever comes for it is dropped. */
-void onion__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path);
-void onion__tomb_free(struct onion__tomb *t);
+void relay__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path);
+void relay__tomb_free(struct relay__tomb *t);
 
 /* ---- relay_path.c -----------------------------------------------------------------------------
  */
@@ -192,54 +192,54 @@ void onion__tomb_free(struct onion__tomb *t);
 /* Enters a path under (l, id), BUILDING, with its keys; answer moves in and is wiped. At the bound
  * the idlest of the largest prefix gives way. 0; CYX_EFULL: an unlisted link has enough;
  * CYX_ENOMEM. */
-CYX_MUST_USE int onion__path_create(struct onion_relay *r, struct onion__link *k, uint32_t id,
-                                    struct onion_answer *answer, struct onion_path **out);
-/* `reply` only for PATH_EV_REPLY. The path may be gone afterwards. */
-void onion__path_step(struct onion_path *p, enum path_event ev, const uint8_t *reply);
+CYX_MUST_USE int relay__path_create(struct onion_relay *r, struct relay__link *k, uint32_t id,
+                                    struct onion_answer *answer, struct relay_path **out);
+/* `reply` only for RELAY_EV_REPLY. The path may be gone afterwards. */
+void relay__path_step(struct relay_path *p, enum relay_event ev, const uint8_t *reply);
 /* Seals our reply and sends it back. We are the last hop (OK): -> END with that tail. Any other
  * status: -> GONE. */
-void onion__path_end(struct onion_path *p, struct onion_tail *t);
-void onion__path_refuse(struct onion_path *p, enum onion_status status, uint32_t effort,
+void relay__path_end(struct relay_path *p, struct onion_tail *t);
+void relay__path_refuse(struct relay_path *p, enum onion_status status, uint32_t effort,
                         const uint8_t *seed);
-void onion__path_close(struct onion_path *p);   /* DESTROY both -> GONE */
-void onion__path_closing(struct onion_path *p); /* END -> CLOSING */
-void onion__path_free(struct onion_path *p);    /* at the end of the relay: says nothing */
+void relay__path_close(struct relay_path *p);   /* DESTROY both -> GONE */
+void relay__path_closing(struct relay_path *p); /* END -> CLOSING */
+void relay__path_free(struct relay_path *p);    /* at the end of the relay: says nothing */
 /* Sends status `status` for a build that never became a path. */
-void onion__reply_refuse(struct onion_relay *r, struct mesh_link *l, uint32_t id,
+void relay__reply_refuse(struct onion_relay *r, struct mesh_link *l, uint32_t id,
                          struct onion_answer *answer, enum onion_status status);
 
 /* A cell went through at `now`: it is not idle. */
-void onion__path_moved(struct onion_path *p, uint64_t now_ns);
-static inline void onion__path_used(struct onion_path *p, uint64_t now_ns)
+void relay__path_moved(struct relay_path *p, uint64_t now_ns);
+static inline void relay__path_used(struct relay_path *p, uint64_t now_ns)
 {
     p->used_ns = now_ns;
     if (!p->is_used || now_ns - p->noted_ns >= ENV_S(1))
-        onion__path_moved(p, now_ns);
+        relay__path_moved(p, now_ns);
 }
 
 /* ---- relay_cell.c -----------------------------------------------------------------------------
  */
 
-extern const struct onion_slot_ops onion__before_ops, onion__next_ops;
+extern const struct onion_slot_ops relay__before_ops, relay__next_ops;
 
 /* ---- relay_build.c, relay_next.c --------------------------------------------------------------
  */
 
-void onion__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
+void relay__build_heard(struct onion_relay *r, struct mesh_link *l, uint32_t id,
                         const uint8_t train[static ONION_TRAIN]);
 /* Sends (or lets wait) r->train to the node with that id. ONION_OK: it is on its way. */
-enum onion_status onion__next_extend(struct onion_path *p, const uint8_t id[static 32]);
+enum onion_status relay__next_extend(struct relay_path *p, const uint8_t id[static 32]);
 /* The link came up: sends the train. False: it can't be. */
-bool onion__next_up(struct onion_path *p);
+bool relay__next_up(struct relay_path *p);
 
 /* ---- relay_timers.c ---------------------------------------------------------------------------
  */
 
-void onion__timers_arm(struct onion_relay *r);
-void onion__timers_fire(struct env_timer *t, void *arg);
+void relay__timers_arm(struct onion_relay *r);
+void relay__timers_fire(struct env_timer *t, void *arg);
 
 /* ---- relay.c: for tests -----------------------------------------------------------------------
  */
 
 /* Recomputes every count and bound of relay, pivot and END; false: they don't hold. */
-bool onion__relay_check(const struct onion_relay *r);
+bool relay__check(const struct onion_relay *r);

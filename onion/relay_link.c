@@ -5,13 +5,13 @@
 
 #include "onion/relay_internal.h"
 
-struct onion__link *onion__link_find(const struct onion_relay *r, const struct mesh_link *l)
+struct relay__link *relay__link_find(const struct onion_relay *r, const struct mesh_link *l)
 {
     return map_get(r->links, &l);
 }
 
 /* False: the link is about to go. */
-static bool describe(struct onion_relay *r, struct onion__link *k)
+static bool describe(struct onion_relay *r, struct relay__link *k)
 {
     struct mesh_link_info info;
     mesh_link_info(k->link, &info);
@@ -22,13 +22,13 @@ static bool describe(struct onion_relay *r, struct onion__link *k)
     k->prefix = mesh_network_of(r->mesh)->is_lab ? k->number : env_addr_prefix(&info.addr);
     k->is_listed = info.is_listed;
     k->their_bit = ~mesh_path_id(k->link) & 0x80000000u;
-    mesh_bucket_init(&k->builds, ONION_BUILDS_LINK, ONION_BUILDS_LINK_BURST, onion__now(r));
+    mesh_bucket_init(&k->builds, ONION_BUILDS_LINK, ONION_BUILDS_LINK_BURST, relay__now(r));
     return true;
 }
 
-struct onion__link *onion__link_get(struct onion_relay *r, struct mesh_link *l)
+struct relay__link *relay__link_get(struct onion_relay *r, struct mesh_link *l)
 {
-    struct onion__link *k = onion__link_find(r, l);
+    struct relay__link *k = relay__link_find(r, l);
     if (k != NULL)
         return k;
     k = calloc(1, sizeof *k);
@@ -43,10 +43,10 @@ struct onion__link *onion__link_get(struct onion_relay *r, struct mesh_link *l)
     return NULL;
 }
 
-void onion__link_violation(struct onion_relay *r, struct mesh_link *l)
+void relay__link_violation(struct onion_relay *r, struct mesh_link *l)
 {
-    struct onion__link *k = onion__link_get(r, l);
-    uint64_t now = onion__now(r);
+    struct relay__link *k = relay__link_get(r, l);
+    uint64_t now = relay__now(r);
     r->n.violations++;
     if (k == NULL)
         return;
@@ -60,9 +60,9 @@ void onion__link_violation(struct onion_relay *r, struct mesh_link *l)
     mesh_link_close(l, MESH_BYE_VIOLATION);
 }
 
-bool onion__link_may_build(struct onion_relay *r, struct onion__link *k)
+bool relay__link_may_build(struct onion_relay *r, struct relay__link *k)
 {
-    uint64_t now = onion__now(r);
+    uint64_t now = relay__now(r);
     if (!k->is_listed && !mesh_bucket_take(&k->builds, 1, now))
         return false;
     return onion_share_take(r->builds, k->prefix, k->number, now);
@@ -75,18 +75,18 @@ bool onion__link_may_build(struct onion_relay *r, struct onion__link *k)
 static void link_up(void *arg, struct mesh_link *l)
 {
     struct onion_relay *r = arg;
-    struct onion__link *k = onion__link_find(r, l);
+    struct relay__link *k = relay__link_find(r, l);
     if (k == NULL || !describe(r, k)) /* who is there is known only now */
         return;
     while (!list_empty(&k->waiting)) {
-        struct onion__building *b = container_of(k->waiting.next, struct onion__building, waiting);
+        struct relay__building *b = container_of(k->waiting.next, struct relay__building, waiting);
         list_del(&b->waiting);
-        onion__path_step(b->path, PATH_EV_LINK_UP, NULL);
+        relay__path_step(b->path, RELAY_EV_LINK_UP, NULL);
     }
 }
 
 /* Its paths and tombstones hear of it from the switch, before or after. */
-static void link_free(struct onion__link *k)
+static void link_free(struct relay__link *k)
 {
     while (!list_empty(&k->waiting))
         list_del(k->waiting.next);
@@ -98,13 +98,13 @@ static void link_free(struct onion__link *k)
 static void link_down(void *arg, struct mesh_link *l, const char *why)
 {
     struct onion_relay *r = arg;
-    struct onion__link *k = map_del(r->links, &l);
+    struct relay__link *k = map_del(r->links, &l);
     (void)why;
     if (k != NULL)
         link_free(k);
 }
 
-void onion__link_watch(struct onion_relay *r)
+void relay__link_watch(struct onion_relay *r)
 {
     r->watcher = (struct mesh_watcher){ .link_up = link_up, .link_down = link_down, .arg = r };
     mesh_watch(r->mesh, &r->watcher);
@@ -118,7 +118,7 @@ static bool free_one(void *arg, const void *key, void *value)
     return true;
 }
 
-void onion__links_free(struct onion_relay *r)
+void relay__links_free(struct onion_relay *r)
 {
     mesh_unwatch(&r->watcher);
     map_each(r->links, free_one, NULL);

@@ -9,7 +9,7 @@ static const char *const cell_drops[CELL_DROPS] = { "stray", "gone",    "early",
                                                     "noise", "command", "memory" };
 static const char *const statuses[ONION_STATUSES] = { "0", "1", "2", "3", "4", "5", "6", "7", "8" };
 
-static void builds(const struct metric_out *o, const struct onion__counters *n)
+static void builds(const struct metric_out *o, const struct relay__counters *n)
 {
     metric_counter(o, "cyx_onion_builds_total", "trains that came", n->builds);
     for (unsigned i = 0; i < BUILD_DROPS; i++)
@@ -28,7 +28,7 @@ static void builds(const struct metric_out *o, const struct onion__counters *n)
     metric_counter(o, "cyx_onion_trains_gone_total", "trains for paths that ended", n->trains_gone);
 }
 
-static void cells(const struct metric_out *o, const struct onion__counters *n)
+static void cells(const struct metric_out *o, const struct relay__counters *n)
 {
     metric_labelled(o, "cyx_onion_cells_total", "cells passed, taken or sent", "way", "forward",
                     n->cells_forward);
@@ -41,7 +41,7 @@ static void cells(const struct metric_out *o, const struct onion__counters *n)
                    n->cell_runs_dropped);
 }
 
-static void ends(const struct metric_out *o, const struct onion__counters *n)
+static void ends(const struct metric_out *o, const struct relay__counters *n)
 {
     static const char name[] = "cyx_onion_paths_ended_total";
     static const char help[] = "paths that ended by themselves";
@@ -66,9 +66,9 @@ static void bounds(const struct onion_relay *r, const struct metric_out *o)
     metric_bound(o, used, limit, "tombstones", r->n_tombs, ONION_TOMBSTONES_ALL);
     metric_bound(o, used, limit, "trains_waiting", r->n_waiting, ONION_TRAINS_WAITING);
     metric_gauge(o, "cyx_onion_paths_building", "paths without a reply yet",
-                 r->n_of[PATH_BUILDING]);
-    metric_gauge(o, "cyx_onion_paths_open", "paths through us", r->n_of[PATH_OPEN]);
-    metric_gauge(o, "cyx_onion_paths_end", "paths that end here", r->n_of[PATH_END]);
+                 r->n_of[RELAY_BUILDING]);
+    metric_gauge(o, "cyx_onion_paths_open", "paths through us", r->n_of[RELAY_OPEN]);
+    metric_gauge(o, "cyx_onion_paths_end", "paths that end here", r->n_of[RELAY_END]);
 }
 
 void onion_relay_metrics(const struct onion_relay *r, metric_fn fn, void *arg)
@@ -78,19 +78,19 @@ void onion_relay_metrics(const struct onion_relay *r, metric_fn fn, void *arg)
     cells(&o, &r->n);
     ends(&o, &r->n);
     bounds(r, &o);
-    onion__pivot_metrics(r->pivot, &o);
-    onion__end_metrics(r->end, &o);
+    pivot__metrics(r->pivot, &o);
+    end__metrics(r->end, &o);
 }
 
 void onion_relay_get_stats(const struct onion_relay *r, struct onion_relay_stats *out)
 {
     *out =
-        (struct onion_relay_stats){ .building = r->n_of[PATH_BUILDING],
-                                    .open = r->n_of[PATH_OPEN],
-                                    .ends = r->n_of[PATH_END],
+        (struct onion_relay_stats){ .building = r->n_of[RELAY_BUILDING],
+                                    .open = r->n_of[RELAY_OPEN],
+                                    .ends = r->n_of[RELAY_END],
                                     .tombstones = r->n_tombs,
                                     .trains_waiting = r->n_waiting,
-                                    .asks = onion__end_asks(r->end),
+                                    .asks = end__asks(r->end),
                                     .cells_forwarded = r->n.cells_forward + r->n.cells_backward };
-    onion__pivot_stats(r->pivot, out);
+    pivot__stats(r->pivot, out);
 }

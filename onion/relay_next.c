@@ -62,14 +62,14 @@ static enum onion_status dial(struct onion_relay *r, const struct mesh_node *n,
     return ONION_OK;
 }
 
-static bool leads_back(const struct onion_path *p, const uint8_t *id)
+static bool leads_back(const struct relay_path *p, const uint8_t *id)
 {
     struct mesh_link_info before;
     mesh_link_info(p->before.link, &before);
     return before.has_id && memcmp(before.id, id, sizeof before.id) == 0;
 }
 
-static enum onion_status find_link(struct onion_path *p, const uint8_t *id, struct mesh_link **out)
+static enum onion_status find_link(struct relay_path *p, const uint8_t *id, struct mesh_link **out)
 {
     struct onion_relay *r = p->relay;
     struct mesh_node n;
@@ -92,7 +92,7 @@ static enum onion_status find_link(struct onion_path *p, const uint8_t *id, stru
 /* ---- sending the train -------------------------------------------------------------------------
  */
 
-static enum onion_status send_train(struct onion_path *p, const uint8_t *train)
+static enum onion_status send_train(struct relay_path *p, const uint8_t *train)
 {
     int code = mesh_train_send(p->next.link, p->next.path, false, train, ONION_TRAIN);
     if (code == 0)
@@ -100,11 +100,11 @@ static enum onion_status send_train(struct onion_path *p, const uint8_t *train)
     return code == CYX_ECLOSED ? ONION_NEXT_UNREACHABLE : ONION_BUSY;
 }
 
-/* Waits for the link to come up; PATH_EV_SILENCE ends the wait, or the link's end. */
-static enum onion_status wait_for(struct onion_path *p, struct mesh_link *l)
+/* Waits for the link to come up; RELAY_EV_SILENCE ends the wait, or the link's end. */
+static enum onion_status wait_for(struct relay_path *p, struct mesh_link *l)
 {
     struct onion_relay *r = p->relay;
-    struct onion__link *k = onion__link_get(r, l);
+    struct relay__link *k = relay__link_get(r, l);
     if (k == NULL || r->n_waiting >= ONION_TRAINS_WAITING)
         return ONION_BUSY;
     p->building->train = malloc(ONION_TRAIN);
@@ -117,7 +117,7 @@ static enum onion_status wait_for(struct onion_path *p, struct mesh_link *l)
 }
 
 /* An id of ours that neither a path nor a tombstone stands for. */
-static bool take_id(struct onion_path *p, struct mesh_link *l)
+static bool take_id(struct relay_path *p, struct mesh_link *l)
 {
     enum { TRIES = 8 };
     for (unsigned i = 0; i < TRIES; i++) {
@@ -129,7 +129,7 @@ static bool take_id(struct onion_path *p, struct mesh_link *l)
     return false;
 }
 
-enum onion_status onion__next_extend(struct onion_path *p, const uint8_t id[static 32])
+enum onion_status relay__next_extend(struct relay_path *p, const uint8_t id[static 32])
 {
     struct mesh_link *l = NULL;
     enum onion_status status = find_link(p, id, &l);
@@ -143,7 +143,7 @@ enum onion_status onion__next_extend(struct onion_path *p, const uint8_t id[stat
     return status;
 }
 
-bool onion__next_up(struct onion_path *p)
+bool relay__next_up(struct relay_path *p)
 {
     uint8_t *train = p->building->train;
     if (send_train(p, train) != ONION_OK)

@@ -22,9 +22,9 @@ enum { SAY_BEFORE = 1, SAY_NEXT = 2 };
 /* ---- leaving ----------------------------------------------------------------------------------
  */
 
-static void building_free(struct onion_path *p)
+static void building_free(struct relay_path *p)
 {
-    struct onion__building *b = p->building;
+    struct relay__building *b = p->building;
     if (b == NULL)
         return;
     p->building = NULL;
@@ -36,10 +36,10 @@ static void building_free(struct onion_path *p)
     free(b);
 }
 
-static void group_leave(struct onion_path *p)
+static void group_leave(struct relay_path *p)
 {
     struct onion_relay *r = p->relay;
-    struct onion__group *g = p->group;
+    struct relay__group *g = p->group;
     list_del(&p->by_group);
     greedy_set(&r->greedy, &g->greedy, g->greedy.weight - 1);
     if (g->greedy.weight > 0)
@@ -48,10 +48,10 @@ static void group_leave(struct onion_path *p)
     free(g);
 }
 
-void onion__path_free(struct onion_path *p)
+void relay__path_free(struct relay_path *p)
 {
     struct onion_relay *r = p->relay;
-    struct onion__link *k = onion__link_find(r, p->from);
+    struct relay__link *k = relay__link_find(r, p->from);
     if (k != NULL)
         k->n_paths--;
     building_free(p);
@@ -79,78 +79,78 @@ static void slot_end(struct onion_relay *r, struct onion_slot *s, bool say)
         mesh_path_destroy(l, id);
     else
         mesh_path_forget(l, id);
-    onion__tomb_add(r, l, id);
+    relay__tomb_add(r, l, id);
 }
 
 /* ---- states -----------------------------------------------------------------------------------
  */
 
-static void use_list(struct onion_path *p, struct list *to)
+static void use_list(struct relay_path *p, struct list *to)
 {
     list_del(&p->by_use);
     list_push_back(to, &p->by_use);
-    p->noted_ns = onion__now(p->relay);
+    p->noted_ns = relay__now(p->relay);
 }
 
-static void path_set_state(struct onion_path *p, enum path_state to)
+static void path_set_state(struct relay_path *p, enum relay_state to)
 {
     struct onion_relay *r = p->relay;
     r->n_of[p->state]--;
     r->n_of[to]++;
     p->state = to;
     switch (to) {
-    case PATH_BUILDING:
+    case RELAY_BUILDING:
         use_list(p, &r->building);
         break;
-    case PATH_OPEN:
-    case PATH_END:
+    case RELAY_OPEN:
+    case RELAY_END:
         building_free(p);
         use_list(p, p->is_used ? &r->idle : &r->unused);
         break;
-    case PATH_CLOSING:
+    case RELAY_CLOSING:
         use_list(p, &r->closing);
         break;
-    case PATH_GONE:
-        r->n_of[PATH_GONE]--;
+    case RELAY_GONE:
+        r->n_of[RELAY_GONE]--;
         return; /* whoever set it frees it */
     }
-    onion__timers_arm(r);
+    relay__timers_arm(r);
 }
 
 /* -> GONE. The tail hears of it last: it may do anything. */
-static void path_gone(struct onion_path *p, unsigned say)
+static void path_gone(struct relay_path *p, unsigned say)
 {
     struct onion_relay *r = p->relay;
     struct onion_tail *t = p->tail;
     bool was_sent = p->building == NULL || p->building->train == NULL;
-    path_set_state(p, PATH_GONE);
+    path_set_state(p, RELAY_GONE);
     slot_end(r, &p->before, (say & SAY_BEFORE) != 0);
     if (was_sent)
         slot_end(r, &p->next, (say & SAY_NEXT) != 0);
-    onion__path_free(p);
+    relay__path_free(p);
     if (t == NULL)
         return;
     t->path = NULL;
     t->ops->gone(t);
 }
 
-void onion__path_close(struct onion_path *p)
+void relay__path_close(struct relay_path *p)
 {
     path_gone(p, SAY_BEFORE | SAY_NEXT);
 }
 
-void onion__path_closing(struct onion_path *p)
+void relay__path_closing(struct relay_path *p)
 {
     p->tail = NULL;
-    path_set_state(p, PATH_CLOSING);
+    path_set_state(p, RELAY_CLOSING);
 }
 
-void onion__path_moved(struct onion_path *p, uint64_t now_ns)
+void relay__path_moved(struct relay_path *p, uint64_t now_ns)
 {
     p->is_used = true;
     list_del(&p->by_group);
     list_push_back(&p->group->paths, &p->by_group);
-    if (p->state != PATH_OPEN && p->state != PATH_END)
+    if (p->state != RELAY_OPEN && p->state != RELAY_END)
         return; /* their lists are in order of how long they are in that state */
     p->noted_ns = now_ns;
     list_del(&p->by_use);
@@ -161,7 +161,7 @@ void onion__path_moved(struct onion_path *p, uint64_t now_ns)
  */
 
 /* Seals our record, once, and sends the reply back. False: it could not be sent. */
-static bool reply_send(struct onion_path *p, enum onion_status status, bool is_last,
+static bool reply_send(struct relay_path *p, enum onion_status status, bool is_last,
                        uint8_t reply[static ONION_REPLY])
 {
     struct onion_relay *r = p->relay;
@@ -182,15 +182,15 @@ static void reply_error(struct onion_relay *r, struct mesh_link *l, uint32_t id,
         r->n.replies_lost++; /* its timer ends it there */
 }
 
-void onion__reply_refuse(struct onion_relay *r, struct mesh_link *l, uint32_t id,
+void relay__reply_refuse(struct onion_relay *r, struct mesh_link *l, uint32_t id,
                          struct onion_answer *answer, enum onion_status status)
 {
     reply_error(r, l, id, answer, status, 0, NULL);
     mesh_path_forget(l, id);
-    onion__tomb_add(r, l, id);
+    relay__tomb_add(r, l, id);
 }
 
-void onion__path_refuse(struct onion_path *p, enum onion_status status, uint32_t effort,
+void relay__path_refuse(struct relay_path *p, enum onion_status status, uint32_t effort,
                         const uint8_t *seed)
 {
     reply_error(p->relay, p->before.link, p->before.path, &p->building->answer, status, effort,
@@ -198,12 +198,12 @@ void onion__path_refuse(struct onion_path *p, enum onion_status status, uint32_t
     path_gone(p, SAY_NEXT);
 }
 
-void onion__path_end(struct onion_path *p, struct onion_tail *t)
+void relay__path_end(struct relay_path *p, struct onion_tail *t)
 {
     uint8_t reply[ONION_REPLY];
     p->tail = t;
     if (reply_send(p, ONION_OK, true, reply))
-        path_set_state(p, PATH_END);
+        path_set_state(p, RELAY_END);
     else
         path_gone(p, SAY_BEFORE);
 }
@@ -211,104 +211,104 @@ void onion__path_end(struct onion_path *p, struct onion_tail *t)
 /* ---- events -----------------------------------------------------------------------------------
  */
 
-static void building_reply(struct onion_path *p, const uint8_t *from_next)
+static void building_reply(struct relay_path *p, const uint8_t *from_next)
 {
     uint8_t reply[ONION_REPLY];
     memcpy(reply, from_next, sizeof reply);
     if (reply_send(p, ONION_OK, false, reply))
-        path_set_state(p, PATH_OPEN);
+        path_set_state(p, RELAY_OPEN);
     else
         path_gone(p, SAY_BEFORE | SAY_NEXT);
 }
 
-static void building_silence(struct onion_path *p)
+static void building_silence(struct relay_path *p)
 {
     bool was_sent = p->building->train == NULL;
     p->relay->n.silences++;
-    onion__path_refuse(p, was_sent ? ONION_NOTHING_BACK : ONION_NEXT_UNREACHABLE, 0, NULL);
+    relay__path_refuse(p, was_sent ? ONION_NOTHING_BACK : ONION_NEXT_UNREACHABLE, 0, NULL);
 }
 
-static void in_building(struct onion_path *p, enum path_event ev, const uint8_t *reply)
+static void in_building(struct relay_path *p, enum relay_event ev, const uint8_t *reply)
 {
     switch (ev) {
-    case PATH_EV_REPLY:
+    case RELAY_EV_REPLY:
         if (p->building->train == NULL)
             building_reply(p, reply);
         else
-            onion__link_violation(p->relay, p->next.link); /* to what we never sent */
+            relay__link_violation(p->relay, p->next.link); /* to what we never sent */
         break;
-    case PATH_EV_LINK_UP:
-        if (!onion__next_up(p))
-            onion__path_refuse(p, ONION_NEXT_UNREACHABLE, 0, NULL);
+    case RELAY_EV_LINK_UP:
+        if (!relay__next_up(p))
+            relay__path_refuse(p, ONION_NEXT_UNREACHABLE, 0, NULL);
         break;
-    case PATH_EV_BEFORE_GONE:
+    case RELAY_EV_BEFORE_GONE:
         path_gone(p, SAY_NEXT);
         break;
-    case PATH_EV_NEXT_GONE:
-        onion__path_refuse(p, ONION_NEXT_UNREACHABLE, 0, NULL);
+    case RELAY_EV_NEXT_GONE:
+        relay__path_refuse(p, ONION_NEXT_UNREACHABLE, 0, NULL);
         break;
-    case PATH_EV_SILENCE:
+    case RELAY_EV_SILENCE:
         building_silence(p);
         break;
-    case PATH_EV_EXPIRED:
+    case RELAY_EV_EXPIRED:
         path_gone(p, SAY_BEFORE | SAY_NEXT);
         break;
     }
 }
 
-static void in_open(struct onion_path *p, enum path_event ev)
+static void in_open(struct relay_path *p, enum relay_event ev)
 {
     switch (ev) {
-    case PATH_EV_REPLY:
-        onion__link_violation(p->relay, p->next.link);
+    case RELAY_EV_REPLY:
+        relay__link_violation(p->relay, p->next.link);
         break;
-    case PATH_EV_BEFORE_GONE:
+    case RELAY_EV_BEFORE_GONE:
         path_gone(p, SAY_NEXT);
         break;
-    case PATH_EV_NEXT_GONE:
+    case RELAY_EV_NEXT_GONE:
         path_gone(p, SAY_BEFORE);
         break;
-    case PATH_EV_EXPIRED:
+    case RELAY_EV_EXPIRED:
         path_gone(p, SAY_BEFORE | SAY_NEXT);
         break;
-    case PATH_EV_LINK_UP:
-    case PATH_EV_SILENCE:
+    case RELAY_EV_LINK_UP:
+    case RELAY_EV_SILENCE:
         break; /* of its building */
     }
 }
 
 /* At the last hop, with a tail or after it. */
-static void in_end(struct onion_path *p, enum path_event ev)
+static void in_end(struct relay_path *p, enum relay_event ev)
 {
     switch (ev) {
-    case PATH_EV_BEFORE_GONE:
+    case RELAY_EV_BEFORE_GONE:
         path_gone(p, 0);
         break;
-    case PATH_EV_EXPIRED:
+    case RELAY_EV_EXPIRED:
         path_gone(p, SAY_BEFORE);
         break;
-    case PATH_EV_REPLY:
-    case PATH_EV_NEXT_GONE:
-    case PATH_EV_LINK_UP:
-    case PATH_EV_SILENCE:
+    case RELAY_EV_REPLY:
+    case RELAY_EV_NEXT_GONE:
+    case RELAY_EV_LINK_UP:
+    case RELAY_EV_SILENCE:
         break; /* there is no next hop */
     }
 }
 
-void onion__path_step(struct onion_path *p, enum path_event ev, const uint8_t *reply)
+void relay__path_step(struct relay_path *p, enum relay_event ev, const uint8_t *reply)
 {
     switch (p->state) {
-    case PATH_BUILDING:
+    case RELAY_BUILDING:
         in_building(p, ev, reply);
         break;
-    case PATH_OPEN:
+    case RELAY_OPEN:
         in_open(p, ev);
         break;
-    case PATH_END:
-    case PATH_CLOSING:
+    case RELAY_END:
+    case RELAY_CLOSING:
         in_end(p, ev);
         break;
-    case PATH_GONE:
+    case RELAY_GONE:
         break;
     }
 }
@@ -316,9 +316,9 @@ void onion__path_step(struct onion_path *p, enum path_event ev, const uint8_t *r
 /* ---- entering ---------------------------------------------------------------------------------
  */
 
-static struct onion__group *group_of(struct onion_relay *r, uint64_t prefix)
+static struct relay__group *group_of(struct onion_relay *r, uint64_t prefix)
 {
-    struct onion__group *g = map_get(r->groups, &prefix);
+    struct relay__group *g = map_get(r->groups, &prefix);
     if (g != NULL)
         return g;
     g = calloc(1, sizeof *g);
@@ -340,16 +340,16 @@ static void give_way(struct onion_relay *r)
     struct greedy_item *top = greedy_top(&r->greedy, LOOK);
     if (top == NULL)
         return;
-    struct onion__group *g = container_of(top, struct onion__group, greedy);
+    struct relay__group *g = container_of(top, struct relay__group, greedy);
     r->n.gave_way++;
-    onion__path_step(container_of(g->paths.next, struct onion_path, by_group), PATH_EV_EXPIRED,
+    relay__path_step(container_of(g->paths.next, struct relay_path, by_group), RELAY_EV_EXPIRED,
                      NULL);
 }
 
-static struct onion_path *path_alloc(struct onion_relay *r, struct onion_answer *answer)
+static struct relay_path *path_alloc(struct onion_relay *r, struct onion_answer *answer)
 {
-    struct onion_path *p = calloc(1, sizeof *p);
-    struct onion__building *b = calloc(1, sizeof *b);
+    struct relay_path *p = calloc(1, sizeof *p);
+    struct relay__building *b = calloc(1, sizeof *b);
     if (p == NULL || b == NULL) {
         free(p);
         free(b);
@@ -363,30 +363,30 @@ static struct onion_path *path_alloc(struct onion_relay *r, struct onion_answer 
     list_init(&p->by_life);
     list_init(&p->by_use);
     list_init(&p->by_group);
-    p->before.ops = &onion__before_ops;
-    p->next.ops = &onion__next_ops;
+    p->before.ops = &relay__before_ops;
+    p->next.ops = &relay__next_ops;
     b->path = p;
     p->building = b;
     p->relay = r;
     return p;
 }
 
-static void path_enter(struct onion_path *p, struct onion__link *k, struct onion__group *g)
+static void path_enter(struct relay_path *p, struct relay__link *k, struct relay__group *g)
 {
     struct onion_relay *r = p->relay;
     p->from = k->link;
     p->group = g;
     k->n_paths++;
     r->n_paths++;
-    r->n_of[PATH_BUILDING]++;
-    p->made_ns = p->used_ns = onion__now(r);
+    r->n_of[RELAY_BUILDING]++;
+    p->made_ns = p->used_ns = relay__now(r);
     list_push_back(&r->by_life, &p->by_life);
     list_push_back(&g->paths, &p->by_group);
     greedy_set(&r->greedy, &g->greedy, g->greedy.weight + 1);
-    path_set_state(p, PATH_BUILDING);
+    path_set_state(p, RELAY_BUILDING);
 }
 
-static void path_discard(struct onion_path *p)
+static void path_discard(struct relay_path *p)
 {
     onion_answer_wipe(&p->building->answer);
     free(p->building);
@@ -394,17 +394,17 @@ static void path_discard(struct onion_path *p)
     free(p);
 }
 
-int onion__path_create(struct onion_relay *r, struct onion__link *k, uint32_t id,
-                       struct onion_answer *answer, struct onion_path **out)
+int relay__path_create(struct onion_relay *r, struct relay__link *k, uint32_t id,
+                       struct onion_answer *answer, struct relay_path **out)
 {
     if (!k->is_listed && k->n_paths >= MESH_PATHS_UNLISTED)
         return CYX_EFULL;
     if (r->n_paths >= r->paths_max)
         give_way(r);
-    struct onion_path *p = path_alloc(r, answer);
+    struct relay_path *p = path_alloc(r, answer);
     if (p == NULL)
         return CYX_ENOMEM;
-    struct onion__group *g = group_of(r, k->prefix);
+    struct relay__group *g = group_of(r, k->prefix);
     int code = g != NULL ? onion_switch_add(r->paths, &p->before, k->link, id) : CYX_ENOMEM;
     if (code == 0) {
         path_enter(p, k, g);

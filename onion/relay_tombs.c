@@ -4,9 +4,9 @@
 
 #include "onion/relay_internal.h"
 
-static struct onion__tomb *tomb_of(struct onion_slot *s)
+static struct relay__tomb *tomb_of(struct onion_slot *s)
 {
-    return container_of(s, struct onion__tomb, slot);
+    return container_of(s, struct relay__tomb, slot);
 }
 
 static void heard_cell(struct onion_slot *s, uint8_t cell[static MESH_CELL])
@@ -40,7 +40,7 @@ static void heard_destroy(struct onion_slot *s)
 
 static void lost_link(struct onion_slot *s)
 {
-    onion__tomb_free(tomb_of(s));
+    relay__tomb_free(tomb_of(s));
 }
 
 static const struct onion_slot_ops ops = { .cell = heard_cell,
@@ -49,10 +49,10 @@ static const struct onion_slot_ops ops = { .cell = heard_cell,
                                            .destroy = heard_destroy,
                                            .link_down = lost_link };
 
-void onion__tomb_free(struct onion__tomb *t)
+void relay__tomb_free(struct relay__tomb *t)
 {
     struct onion_relay *r = t->relay;
-    struct onion__link *k = onion__link_find(r, t->link);
+    struct relay__link *k = relay__link_find(r, t->link);
     onion_switch_remove(r->paths, &t->slot);
     list_del(&t->all);
     list_del(&t->of_link);
@@ -63,21 +63,21 @@ void onion__tomb_free(struct onion__tomb *t)
 }
 
 /* The oldest go: of the link, of all. */
-static void make_room(struct onion_relay *r, const struct onion__link *k)
+static void make_room(struct onion_relay *r, const struct relay__link *k)
 {
     if (k->n_tombs >= ONION_TOMBSTONES)
-        onion__tomb_free(container_of(k->tombs.next, struct onion__tomb, of_link));
+        relay__tomb_free(container_of(k->tombs.next, struct relay__tomb, of_link));
     if (r->n_tombs >= ONION_TOMBSTONES_ALL)
-        onion__tomb_free(container_of(r->tombs.next, struct onion__tomb, all));
+        relay__tomb_free(container_of(r->tombs.next, struct relay__tomb, all));
 }
 
-void onion__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path)
+void relay__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path)
 {
-    struct onion__link *k = onion__link_get(r, l);
+    struct relay__link *k = relay__link_get(r, l);
     if (k == NULL)
         return;
     make_room(r, k);
-    struct onion__tomb *t = calloc(1, sizeof *t);
+    struct relay__tomb *t = calloc(1, sizeof *t);
     if (t == NULL)
         return;
     t->slot.ops = &ops;
@@ -87,12 +87,12 @@ void onion__tomb_add(struct onion_relay *r, struct mesh_link *l, uint32_t path)
         free(t);
         return;
     }
-    t->until_ns = onion__now(r) + ENV_S(ONION_TOMBSTONE_S);
+    t->until_ns = relay__now(r) + ENV_S(ONION_TOMBSTONE_S);
     list_init(&t->all);
     list_init(&t->of_link);
     list_push_back(&r->tombs, &t->all);
     list_push_back(&k->tombs, &t->of_link);
     r->n_tombs++;
     k->n_tombs++;
-    onion__timers_arm(r);
+    relay__timers_arm(r);
 }

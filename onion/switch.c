@@ -15,8 +15,9 @@ enum {
 /* The slots of one link: what is told when it goes. */
 struct of_link {
     struct mesh_link *link;
-    struct list slots;
-    size_t n;
+    struct list slots; /* those that needn't know when the link has room: thousands at a relay */
+    struct list eager; /* those that want to */
+    size_t n, n_eager;
 };
 
 struct key {
@@ -106,20 +107,27 @@ static void heard_train(void *arg, struct mesh_link *l, uint32_t path, bool is_r
         heard_build(arg, l, path, train);
 }
 
-/* One round over the slots of the link. They may come and go meanwhile, so that one may be told
- * twice or not at all: who goes on waiting is told the next time. */
+/* One round over the slots that want to know. They may come and go meanwhile, so that one may be
+ * told twice or not at all: who goes on waiting is told the next time. */
 static void heard_writable(void *arg, struct mesh_link *l)
 {
     struct onion_switch *s = arg;
     struct of_link *of = map_get(s->links, &l);
-    for (size_t left = of != NULL ? of->n : 0; of != NULL && left > 0; left--) {
-        struct onion_slot *slot = container_of(of->slots.next, struct onion_slot, of_link);
+    for (size_t left = of != NULL ? of->n_eager : 0; left > 0; left--) {
+        if (of == NULL || list_empty(&of->eager))
+            return;
+        struct onion_slot *slot = container_of(of->eager.next, struct onion_slot, of_link);
         list_del(&slot->of_link);
-        list_push_back(&of->slots, &slot->of_link);
-        if (slot->ops->writable != NULL)
-            slot->ops->writable(slot);
+        list_push_back(&of->eager, &slot->of_link);
+        slot->ops->writable(slot);
         of = map_get(s->links, &l);
     }
+}
+
+static struct onion_slot *any_slot(const struct of_link *of)
+{
+    const struct list *from = list_empty(&of->slots) ? &of->eager : &of->slots;
+    return container_of(from->next, struct onion_slot, of_link);
 }
 
 /* Slots may remove each other while they hear of it: always the first of what is left. */
@@ -129,7 +137,7 @@ static void link_down(void *arg, struct mesh_link *l, const char *why)
     struct of_link *of = map_get(s->links, &l);
     (void)why;
     while (of != NULL) {
-        struct onion_slot *slot = container_of(of->slots.next, struct onion_slot, of_link);
+        struct onion_slot *slot = any_slot(of);
         onion_switch_remove(s, slot);
         slot->ops->link_down(slot);
         of = map_get(s->links, &l);
@@ -148,6 +156,7 @@ static struct of_link *link_entry(struct onion_switch *s, struct mesh_link *l)
         return NULL;
     of->link = l;
     list_init(&of->slots);
+    list_init(&of->eager);
     if (map_put(s->links, &l, of) == 0)
         return of;
     free(of);
@@ -178,8 +187,10 @@ int onion_switch_add(struct onion_switch *s, struct onion_slot *slot, struct mes
     }
     slot->link = l;
     slot->path = path;
-    list_push_back(&of->slots, &slot->of_link);
+    slot->is_eager = slot->ops->writable != NULL;
+    list_push_back(slot->is_eager ? &of->eager : &of->slots, &slot->of_link);
     of->n++;
+    of->n_eager += slot->is_eager;
     return 0;
 }
 
@@ -194,6 +205,7 @@ void onion_switch_remove(struct onion_switch *s, struct onion_slot *slot)
     map_del(s->slots, &key);
     list_del(&slot->of_link);
     of->n--;
+    of->n_eager -= slot->is_eager;
     link_entry_release(s, of);
     slot->link = NULL;
 }

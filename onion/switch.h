@@ -27,6 +27,7 @@ struct onion_slot {
     const struct onion_slot_ops *ops;
     struct mesh_link *link; /* NULL: not in a switch */
     uint32_t path;
+    bool is_eager; /* was entered with a `writable` */
     struct list of_link;
 };
 

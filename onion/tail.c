@@ -4,58 +4,57 @@
 
 #include "onion/relay_internal.h"
 
-void onion__tail_attach(struct onion_tail *t, const struct onion_tail_ops *ops,
-                        struct onion_path *p)
+void tail__attach(struct onion_tail *t, const struct onion_tail_ops *ops, struct relay_path *p)
 {
-    *t = (struct onion_tail){ .ops = ops, .path = p, .stats_ns = onion__now(p->relay) };
+    *t = (struct onion_tail){ .ops = ops, .path = p, .stats_ns = relay__now(p->relay) };
 }
 
-void onion__tail_close(struct onion_tail *t)
+void tail__close(struct onion_tail *t)
 {
-    struct onion_path *p = t->path;
+    struct relay_path *p = t->path;
     if (p == NULL)
         return;
     t->path = NULL;
     p->tail = NULL;
-    onion__path_close(p);
+    relay__path_close(p);
 }
 
-void onion__tail_leave(struct onion_tail *t)
+void tail__leave(struct onion_tail *t)
 {
-    struct onion_path *p = t->path;
+    struct relay_path *p = t->path;
     if (p == NULL)
         return;
     t->path = NULL;
-    onion__path_closing(p);
+    relay__path_closing(p);
 }
 
 /* ---- sending ----------------------------------------------------------------------------------
  */
 
-int onion__tail_send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL])
+int tail__send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL])
 {
-    struct onion_path *p = t->path;
+    struct relay_path *p = t->path;
     if (p == NULL || p->before.link == NULL)
         return CYX_ECLOSED;
     onion_cell_number(cell, t->sent++);
     onion_layer_encipher(&p->backward, cell);
-    onion__path_used(p, onion__now(p->relay));
+    relay__path_used(p, relay__now(p->relay));
     p->relay->n.cells_backward++;
     int code = mesh_cell_send(p->before.link, p->before.path, cell);
     p->relay->n.cell_runs_dropped += code == CYX_EFULL;
     return code;
 }
 
-int onion__tail_send(struct onion_tail *t, const struct onion_cell *c)
+int tail__send(struct onion_tail *t, const struct onion_cell *c)
 {
     uint8_t cell[MESH_CELL];
     onion_cell_write(cell, c, 0);
-    return onion__tail_send_written(t, cell);
+    return tail__send_written(t, cell);
 }
 
-size_t onion__tail_queued(const struct onion_tail *t)
+size_t tail__queued(const struct onion_tail *t)
 {
-    const struct onion_path *p = t->path;
+    const struct relay_path *p = t->path;
     return p != NULL && p->before.link != NULL ? mesh_path_queued(p->before.link, p->before.path)
                                                : 0;
 }
@@ -71,10 +70,9 @@ static void stats_send(struct onion_tail *t)
                                    .unrecognised = t->unrecognised,
                                    .effort = t->ops->effort != NULL ? t->ops->effort(t) : 0 };
     onion_stats_write(payload, &s);
-    t->stats_ns = onion__now(t->path->relay);
-    (void)onion__tail_send(t, &(struct onion_cell){ .command = ONION_CELL_STATS,
-                                                    .payload = payload,
-                                                    .len = ONION_STATS });
+    t->stats_ns = relay__now(t->path->relay);
+    (void)tail__send(t, &(struct onion_cell){
+                            .command = ONION_CELL_STATS, .payload = payload, .len = ONION_STATS });
 }
 
 static void stats_heard(struct onion_tail *t, const struct onion_cell *c)
@@ -87,7 +85,7 @@ static void stats_heard(struct onion_tail *t, const struct onion_cell *c)
 /* ---- receiving --------------------------------------------------------------------------------
  */
 
-void onion__tail_heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL])
+void tail__heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL])
 {
     struct onion_relay *r = t->path->relay;
     struct onion_cell c;
@@ -101,7 +99,7 @@ void onion__tail_heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL
     /* told by use, so that a quiet path needs no timer */
     if (c.command == ONION_CELL_STATS)
         stats_heard(t, &c);
-    else if (onion__now(r) - t->stats_ns >= ENV_S(ONION_STATS_S))
+    else if (relay__now(r) - t->stats_ns >= ENV_S(ONION_STATS_S))
         stats_send(t);
     if (c.command != ONION_CELL_STATS && c.command != ONION_CELL_PADDING)
         t->ops->cell(t, &c);

@@ -4,7 +4,7 @@
 #pragma once
 #include "onion/cell.h"
 
-struct onion_path;
+struct relay_path;
 struct onion_tail;
 
 struct onion_tail_ops {
@@ -19,27 +19,26 @@ struct onion_tail_ops {
 /* Embedded in its owner. */
 struct onion_tail {
     const struct onion_tail_ops *ops;
-    struct onion_path *path; /* NULL: none */
+    struct relay_path *path; /* NULL: none */
     struct onion_window window;
     uint64_t sent, recognised, unrecognised;
     uint64_t stats_ns; /* when STATS last went out */
 };
 
 /* Puts a tail at the end of a path. Counters begin anew: the path's keys are new. */
-void onion__tail_attach(struct onion_tail *t, const struct onion_tail_ops *ops,
-                        struct onion_path *p);
+void tail__attach(struct onion_tail *t, const struct onion_tail_ops *ops, struct relay_path *p);
 /* Ends the path (DESTROY); `gone` is not called. No path: nothing happens. */
-void onion__tail_close(struct onion_tail *t);
+void tail__close(struct onion_tail *t);
 /* Lets the path go: what was sent still gets through, then DESTROY in ONION_CLOSING_S. `gone` is
  * not called. */
-void onion__tail_leave(struct onion_tail *t);
+void tail__leave(struct onion_tail *t);
 /* Sends a cell towards the client. 0 or as mesh_cell_send; CYX_ECLOSED: no path. */
-int onion__tail_send(struct onion_tail *t, const struct onion_cell *c);
+int tail__send(struct onion_tail *t, const struct onion_cell *c);
 /* The same for one that onion_cell_write wrote already: gets its counter, is enciphered in place.
  */
-int onion__tail_send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL]);
+int tail__send_written(struct onion_tail *t, uint8_t cell[static MESH_CELL]);
 /* Cells of this path that wait on its link. */
-size_t onion__tail_queued(const struct onion_tail *t);
+size_t tail__queued(const struct onion_tail *t);
 
 /* A deciphered cell came (relay_cell.c). */
-void onion__tail_heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL]);
+void tail__heard(struct onion_tail *t, const uint8_t cell[static MESH_CELL]);

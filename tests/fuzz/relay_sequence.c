@@ -1,7 +1,7 @@
 /* Sequences of events at one relay in a small world: a client that builds trains (whole or
  * changed), sends cells under the right keys or any bytes, destroys, and asks an END; a next hop
  * that answers by hand, or doesn't; links that go and come; time. After each event all accounts are
- * recomputed (onion__relay_check). The world is the same at every input, so a crash replays by
+ * recomputed (relay__check). The world is the same at every input, so a crash replays by
  * itself. */
 #include <sodium.h>
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include "base/crypto.h"
 #include "base/secret.h"
 #include "onion/end_internal.h"
-#include "onion/message.h"
 #include "onion/pivot_internal.h"
 #include "tests/sim/world.h"
 
@@ -93,7 +92,9 @@ static void lost(struct onion_slot *s)
     (void)s;
 }
 
-static const struct onion_slot_ops ops = { heard_cell, heard_reply, NULL, heard_destroy, lost };
+static const struct onion_slot_ops ops = {
+    .cell = heard_cell, .reply = heard_reply, .destroy = heard_destroy, .link_down = lost
+};
 
 static void path_reset(struct path *p)
 {
@@ -461,9 +462,7 @@ static void reply_raw(struct event *e)
 static void request(struct event *e)
 {
     uint8_t data[128], buf[ONION_PAYLOAD];
-    struct onion_cell c;
     uint8_t how = reader_u8(e->in), len = reader_u8(e->in) % sizeof data;
-    struct mesh_frame_msg m = { .kind = 1 + (how >> 6), .id = how & 7, .count = 1, .data = data };
     memset(data, 0, sizeof data);
     if (how & 8) {
         data[0] = 0x94; /* FIND of a key, type, most */
@@ -475,9 +474,14 @@ static void request(struct event *e)
         len = 38;
     } else
         reader_copy(e->in, data, len <= reader_left(e->in) ? len : reader_left(e->in));
-    m.len = len;
-    onion_msg_write(&c, buf, &m);
-    cell_send(e, &c);
+    struct writer w = writer_on(buf, sizeof buf);
+    writer_u8(&w, 1 + (how >> 6)); /* kind */
+    writer_u32(&w, how & 7);
+    writer_u16(&w, 1); /* index, count */
+    writer_u16(&w, len);
+    writer_copy(&w, data, len);
+    cell_send(e, &(struct onion_cell){
+                     .command = ONION_CELL_MSG, .payload = buf, .len = writer_len(&w) });
 }
 
 static void close_link(struct event *e)
@@ -562,7 +566,7 @@ static void step(struct reader *in)
         run_ms(op & 4 ? op >> 5 : 0);
         break;
     }
-    must(relay == NULL || onion__relay_check(relay));
+    must(relay == NULL || relay__check(relay));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -576,7 +580,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         in.bad = false;
     }
     run_ms(100);
-    must(onion__relay_check(relay));
+    must(relay__check(relay));
     sim_destroy(world);
     world = NULL;
     return 0;

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "onion/cell.h"
-#include "onion/message.h"
 
 static struct onion_window window;
 static uint8_t cell[MESH_CELL];
@@ -152,40 +151,4 @@ Test(onion_cell, stats_come_back_as_they_were_and_in_one_length_only)
     cr_expect_eq(back.unrecognised, s.unrecognised);
     cr_expect_eq(back.effort, s.effort);
     cr_expect(back.wants_answer);
-}
-
-Test(onion_cell, fragments_come_back_and_only_whole)
-{
-    uint8_t data[ONION_MSG_FRAGMENT], buf[ONION_PAYLOAD];
-    struct mesh_frame_msg m = { .kind = 1, .id = 7, .index = 2, .count = 3, .data = data }, back;
-    memset(data, 3, sizeof data);
-    for (unsigned len = 0; len <= ONION_MSG_FRAGMENT; len += 59) {
-        m.len = (uint16_t)len;
-        onion_msg_write(&got, buf, &m);
-        cr_assert_eq(got.len, len + 9u);
-        cr_assert_eq(onion_msg_read(&back, &got), DROP_NONE);
-        cr_expect_eq(back.id, 7u);
-        cr_expect_eq(back.index, 2);
-        cr_expect_eq(back.count, 3);
-        cr_expect_eq(back.len, len);
-        cr_expect_arr_eq(back.data, data, len);
-        got.len--;
-        cr_expect_eq(onion_msg_read(&back, &got), DROP_SHORT);
-        got.len += 2;
-        if (got.len <= ONION_PAYLOAD)
-            cr_expect_eq(onion_msg_read(&back, &got), DROP_SHORT);
-    }
-}
-
-Test(onion_cell, resends_come_back_and_only_whole)
-{
-    uint8_t buf[ONION_PAYLOAD];
-    struct mesh_frame_resend r = { .kind = 2, .id = 9, .missing = { 0x80, [15] = 1 } }, back;
-    onion_resend_write(&got, buf, &r);
-    cr_expect_eq(got.len, 21u);
-    cr_expect_eq(onion_resend_read(&back, &got), DROP_NONE);
-    cr_expect_eq(back.id, 9u);
-    cr_expect_arr_eq(back.missing, r.missing, sizeof r.missing);
-    for (got.len = 0; got.len < 30; got.len++)
-        cr_expect_eq(onion_resend_read(&back, &got), got.len == 21 ? DROP_NONE : DROP_SHORT);
 }

@@ -4,8 +4,7 @@
 
 #include "base/mp.h"
 #include "dht/roster.h"
-#include "onion/message.h"
-#include "relays.h"
+#include "relay_rig.h"
 #include "tests/unit/dht/made.h"
 
 enum { END = 3, RELAYS = 4, ANSWERS = 256 };
@@ -90,7 +89,7 @@ static void run_ms(uint64_t ms)
         struct mesh_message m = { 0 };
         if (path.got[n_taken % RELAYS_GOT].c.command != ONION_CELL_MSG)
             continue;
-        cr_assert_eq(onion_msg_read(&f, &path.got[n_taken % RELAYS_GOT].c), DROP_NONE);
+        client_msg_read(&f, &path.got[n_taken % RELAYS_GOT].c);
         (void)mesh_inbox_fragment(inbox, &f, sim_now(r.few.world), 0, &m);
         if (m.data != NULL)
             take(&m);
@@ -112,7 +111,7 @@ static void send_fragment(uint8_t kind, uint32_t id, unsigned index, const uint8
         .len = (uint16_t)n,
         .data = data + from,
     };
-    onion_msg_write(&c, buf, &f);
+    client_msg_write(&c, buf, &f);
     client_send(&path, &c);
 }
 
@@ -314,7 +313,7 @@ Test(onion_end, asks_again_for_fragments_that_were_lost)
     const struct client_got *g = client_last(&path, ONION_CELL_RESEND);
     cr_assert_not_null(g);
     struct mesh_frame_resend f;
-    cr_assert_eq(onion_resend_read(&f, &g->c), DROP_NONE);
+    client_resend_read(&f, &g->c);
     cr_expect_eq(f.id, 1u);
     cr_expect_eq(f.missing[0], 0x24);
     send_fragment(MESH_MSG_REQUEST, 1, 2, q.data, all);
@@ -333,14 +332,14 @@ Test(onion_end, sends_fragments_of_its_answer_again)
     run_ms(300);
     unsigned before = client_count(&path, ONION_CELL_MSG);
     cr_assert_eq(before, 2u);
-    onion_resend_write(
+    client_resend_write(
         &c, buf,
         &(struct mesh_frame_resend){ .kind = MESH_MSG_RESPONSE, .id = 1, .missing = { 0x40 } });
     client_send(&path, &c);
     run_ms(300);
     cr_assert_eq(client_count(&path, ONION_CELL_MSG), before + 1);
     struct mesh_frame_msg f;
-    cr_assert_eq(onion_msg_read(&f, &client_last(&path, ONION_CELL_MSG)->c), DROP_NONE);
+    client_msg_read(&f, &client_last(&path, ONION_CELL_MSG)->c);
     cr_expect_eq(f.index, 1);
     run_ms(3000); /* it is kept for two seconds */
     client_send(&path, &c);
@@ -366,7 +365,7 @@ Test(onion_end, drops_what_is_no_request)
 {
     send_fragment(MESH_MSG_RESPONSE, 1, 0, (const uint8_t *)"x", 1);
     send_fragment(MESH_MSG_BUILD, 1, 0, (const uint8_t *)"x", 1);
-    client_send_text(&path, ONION_CELL_MSG, "short");
+    client_send_text(&path, ONION_CELL_MSG, "\x01short");
     client_send_text(&path, ONION_CELL_RESEND, "short");
     client_send_text(&path, ONION_CELL_DATA, "for pivots");
     run_ms(500);
@@ -387,7 +386,7 @@ Test(onion_end, runs_eight_requests_of_a_path_at_once)
     cr_expect_eq(the_end()->n.refused[END_REFUSED_FLIGHT], 2u);
     for (uint32_t i = 1; i <= ONION_ASKS_PATH + 2; i++)
         expect_status(i, i <= ONION_ASKS_PATH ? MESH_RPC_NOT_FOUND : MESH_RPC_BUSY);
-    cr_expect_eq(onion__end_asks(the_end()), 0u);
+    cr_expect_eq(end__asks(the_end()), 0u);
 }
 
 Test(onion_end, takes_a_hundred_requests_a_minute_and_ten_stores)
@@ -461,10 +460,10 @@ Test(onion_end, takes_lookups_back_and_lets_stores_end_by_themselves)
     ask_find(1, (const uint8_t[32]){ 9 }, MESH_RECORD_DESCRIPTOR);
     ask_store(2, record, len);
     run_ms(35); /* on their way */
-    cr_assert_eq(onion__end_asks(the_end()), 2u);
+    cr_assert_eq(end__asks(the_end()), 2u);
     client_destroy(&path);
     run_ms(10000);
-    cr_expect_eq(onion__end_asks(the_end()), 0u);
+    cr_expect_eq(end__asks(the_end()), 0u);
     cr_expect(list_empty(&the_end()->paths));
 }
 
@@ -475,7 +474,7 @@ Test(onion_end, may_be_destroyed_while_it_is_asked)
     ask_find(1, (const uint8_t[32]){ 9 }, MESH_RECORD_DESCRIPTOR);
     ask_store(2, record, len);
     run_ms(35);
-    cr_assert_eq(onion__end_asks(the_end()), 2u);
+    cr_assert_eq(end__asks(the_end()), 2u);
     sim_node_crash(r.few.node[END].sim);
     run_ms(1000);
 }

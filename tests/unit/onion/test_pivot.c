@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/crypto.h"
-#include "relays.h"
+#include "relay_rig.h"
 
 enum { SECRET = 0x77, PIVOT = 3 };
 
@@ -199,13 +199,13 @@ Test(onion_pivot, a_new_path_within_that_time_finds_the_splices)
 
 static void fill_registrations(void *arg)
 {
-    struct onion__link *k = arg;
+    struct relay__link *k = arg;
     k->n_registrations = ONION_REGISTRATIONS_LINK;
 }
 
 static void empty_registrations(void *arg)
 {
-    struct onion__link *k = arg;
+    struct relay__link *k = arg;
     k->n_registrations = 1;
 }
 
@@ -213,7 +213,7 @@ Test(onion_pivot, takes_so_many_registrations_from_a_link)
 {
     const struct client_spec s = client_to_service(1, 3, 1, 1);
     register_service(1);
-    struct onion__link *k = onion__link_find(r.at[PIVOT].relay, registration()->from);
+    struct relay__link *k = relay__link_find(r.at[PIVOT].relay, registration()->from);
     cr_assert_eq(k->n_registrations, 1u);
     few_in(r.at[PIVOT].few, fill_registrations, k);
     expect_status(&other, &s, ONION_BUSY);
@@ -557,6 +557,23 @@ Test(onion_pivot, doubles_the_price_when_a_seed_has_all_its_nonces)
 /* ---- fairness ----------------------------------------------------------------------------------
  */
 
+/* Its pivot sends slowly, so that cells have to wait. */
+static void start_slow(void)
+{
+    relays_boot(&r, 2, false);
+    struct relay_node *slow = relays_add(&r, false);
+    slow->few->config.egress_bytes_per_s = 2000000;
+    few_boot(slow->few);
+    relays_run_ms(&r, 100);
+    for (unsigned i = 1; i < PIVOT; i++)
+        relays_link(&r, i, PIVOT);
+    relays_link(&r, 1, 2);
+    relays_run_ms(&r, 500);
+    service.at = other.at = client.at = more.at = &r.at[0];
+}
+
+TestSuite(onion_pivot_slow, .init = start_slow, .fini = end);
+
 static void flood(void *arg)
 {
     struct pivot_registration *g = arg;
@@ -572,11 +589,11 @@ static void flood(void *arg)
                                                 .len = 5 });
 }
 
-Test(onion_pivot, a_flood_on_one_splice_does_not_hold_up_another)
+Test(onion_pivot_slow, a_flood_on_one_splice_does_not_hold_up_another)
 {
     register_service(1);
     few_in(r.at[PIVOT].few, flood, registration());
-    relays_run_ms(&r, 1000);
+    relays_run_ms(&r, 3000);
     cr_assert_eq(client_count(&service, ONION_CELL_DATA), (unsigned)RELAYS_GOT);
     cr_expect_eq(service.n_got, 1003u);
     cr_expect_gt(counters()->queued, 900u);

@@ -1,5 +1,5 @@
 /* Paths through relays: section 9's table, statuses, timers. */
-#include "relays.h"
+#include "relay_rig.h"
 
 static struct relays r;
 static struct client_path a, b;
@@ -19,7 +19,7 @@ static void start(unsigned n)
 
 TestSuite(onion_relay, .fini = end);
 
-static const struct onion__counters *counters(unsigned relay)
+static const struct relay__counters *counters(unsigned relay)
 {
     return &r.at[relay].relay->n;
 }
@@ -269,7 +269,7 @@ static void start_mock(void)
     relays_run_ms(&r, 200);
     cr_assert_eq(mock->n_builds, 1u);
     cr_assert_not(a.has_reply);
-    cr_assert_eq(r.at[1].relay->n_of[PATH_BUILDING], 1u);
+    cr_assert_eq(r.at[1].relay->n_of[RELAY_BUILDING], 1u);
 }
 
 static void open_mock(void)
@@ -279,7 +279,7 @@ static void open_mock(void)
     relays_run_ms(&r, 100);
     cr_assert_eq(client_status(&a), ONION_OK);
     cr_assert_eq(a.built.n_hops, 2u);
-    cr_assert_eq(r.at[1].relay->n_of[PATH_OPEN], 1u);
+    cr_assert_eq(r.at[1].relay->n_of[RELAY_OPEN], 1u);
 }
 
 static void send_text(void)
@@ -465,7 +465,7 @@ static void open_end(void)
     start(1);
     const struct client_spec spec = client_to_service(1, 1, 1, 1);
     client_open(&r, 0, &a, &spec);
-    cr_assert_eq(r.at[1].relay->n_of[PATH_END], 1u);
+    cr_assert_eq(r.at[1].relay->n_of[RELAY_END], 1u);
 }
 
 Test(onion_relay, end_counts_builds_of_its_id_and_recognises_cells)
@@ -689,7 +689,7 @@ static void add_tombs(void *arg)
 {
     struct mesh_link *l = arg;
     for (uint32_t i = 1; i <= ONION_TOMBSTONES + 100; i++)
-        onion__tomb_add(r.at[1].relay, l, i);
+        relay__tomb_add(r.at[1].relay, l, i);
 }
 
 Test(onion_relay, forgets_the_oldest_tombstone_of_a_link)
@@ -794,14 +794,14 @@ static void open_one(uint32_t id, unsigned cells)
     struct onion_relay *relay = r.at[2].relay;
     struct mesh_link *before = relays_find(&r, 2, 1), *next = relays_find(&r, 2, 3);
     struct onion_answer answer = { 0 };
-    struct onion_path *p = NULL;
+    struct relay_path *p = NULL;
     uint8_t cell[MESH_CELL];
-    cr_assert_eq(onion__path_create(relay, onion__link_get(relay, before), id, &answer, &p), 0);
+    cr_assert_eq(relay__path_create(relay, relay__link_get(relay, before), id, &answer, &p), 0);
     cr_assert_eq(onion_switch_add(r.at[2].paths, &p->next, next, id), 0);
     mesh__path_note(before, id);
     mesh__path_note(next, id);
-    onion__path_step(p, PATH_EV_REPLY, reply);
-    cr_assert_eq(p->state, PATH_OPEN);
+    relay__path_step(p, RELAY_EV_REPLY, reply);
+    cr_assert_eq(p->state, RELAY_OPEN);
     for (unsigned c = 0; c < cells; c++) {
         memset(cell, (int)c, sizeof cell);
         cr_assert_eq(onion_seen_note(&p->seen_forward, cell), ONION_SEEN_NEW);

@@ -46,8 +46,8 @@ static void lost(struct onion_slot *s)
         onion_switch_remove(paths, &slots[i]);
 }
 
-static const struct onion_slot_ops ops = { cell, reply, build, destroy, lost };
-static const struct onion_slot_ops quiet = { cell, reply, NULL, destroy, lost };
+static const struct onion_slot_ops ops = { cell, reply, build, destroy, NULL, lost };
+static const struct onion_slot_ops quiet = { cell, reply, NULL, destroy, NULL, lost };
 
 static void stray_build(void *arg, struct mesh_link *l, uint32_t p,
                         const uint8_t t[static ONION_TRAIN])

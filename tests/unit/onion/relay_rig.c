@@ -1,4 +1,4 @@
-#include "relays.h"
+#include "relay_rig.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static void dropping(struct few_node *f)
     struct relay_node *n = f->above;
     env_timer_stop(mesh_env(f->mesh), &n->tick);
     if (n->relay != NULL)
-        cr_expect(onion__relay_check(n->relay));
+        cr_expect(relay__check(n->relay));
     onion_relay_destroy(n->relay);
     onion_replay_close(n->replay);
     onion_switch_destroy(n->paths);
@@ -229,7 +229,7 @@ void relays_run_ms(struct relays *r, uint64_t ms)
     few_run_ms(&r->few, ms);
     for (unsigned i = 0; i < r->few.n; i++)
         if (r->at[i].relay != NULL)
-            cr_assert(onion__relay_check(r->at[i].relay), "relay %u", i);
+            cr_assert(relay__check(r->at[i].relay), "relay %u", i);
 }
 
 void relays_fini(struct relays *r)
@@ -492,4 +492,50 @@ unsigned client_count(const struct client_path *p, uint8_t command)
 unsigned client_status(const struct client_path *p)
 {
     return p->has_reply && p->reply_drop == DROP_NONE ? p->built.status : 255;
+}
+
+void client_msg_write(struct onion_cell *out, uint8_t buf[static ONION_PAYLOAD],
+                      const struct mesh_frame_msg *m)
+{
+    struct writer w = writer_on(buf, ONION_PAYLOAD);
+    writer_u8(&w, m->kind);
+    writer_u32(&w, m->id);
+    writer_u8(&w, m->index);
+    writer_u8(&w, m->count);
+    writer_u16(&w, m->len);
+    writer_copy(&w, m->data, m->len);
+    cr_assert(writer_ok(&w));
+    *out = (struct onion_cell){ .command = ONION_CELL_MSG, .payload = buf, .len = writer_len(&w) };
+}
+
+void client_resend_write(struct onion_cell *out, uint8_t buf[static ONION_PAYLOAD],
+                         const struct mesh_frame_resend *r)
+{
+    struct writer w = writer_on(buf, ONION_PAYLOAD);
+    writer_u8(&w, r->kind);
+    writer_u32(&w, r->id);
+    writer_copy(&w, r->missing, sizeof r->missing);
+    *out =
+        (struct onion_cell){ .command = ONION_CELL_RESEND, .payload = buf, .len = writer_len(&w) };
+}
+
+void client_msg_read(struct mesh_frame_msg *out, const struct onion_cell *c)
+{
+    struct reader r = reader_on(c->payload, c->len);
+    out->kind = reader_u8(&r);
+    out->id = reader_u32(&r);
+    out->index = reader_u8(&r);
+    out->count = reader_u8(&r);
+    out->len = reader_u16(&r);
+    out->data = reader_bytes(&r, out->len);
+    cr_assert(reader_done(&r));
+}
+
+void client_resend_read(struct mesh_frame_resend *out, const struct onion_cell *c)
+{
+    struct reader r = reader_on(c->payload, c->len);
+    out->kind = reader_u8(&r);
+    out->id = reader_u32(&r);
+    reader_copy(&r, out->missing, sizeof out->missing);
+    cr_assert(reader_done(&r));
 }

@@ -1,4 +1,4 @@
-/* tests/unit/onion/relays.h - a few nodes in a simulated world, each a relay and a client: real
+/* tests/unit/onion/relay_rig.h - a few nodes in a simulated world, each a relay and a client: real
  * meshes, real trains, real cells. */
 #pragma once
 #include "onion/cell.h"
@@ -115,6 +115,13 @@ void client_send_text(struct client_path *p, uint8_t command, const char *text);
 void client_send_raw(struct client_path *p, const uint8_t cell[static MESH_CELL]);
 void client_encode(struct client_path *p, const struct onion_cell *c,
                    uint8_t cell[static MESH_CELL]);
+/* MSG and RESEND, cell by cell: into `buf`, which *out borrows, and out of a cell. */
+void client_msg_write(struct onion_cell *out, uint8_t buf[static ONION_PAYLOAD],
+                      const struct mesh_frame_msg *m);
+void client_resend_write(struct onion_cell *out, uint8_t buf[static ONION_PAYLOAD],
+                         const struct mesh_frame_resend *r);
+void client_msg_read(struct mesh_frame_msg *out, const struct onion_cell *c);
+void client_resend_read(struct mesh_frame_resend *out, const struct onion_cell *c);
 void client_destroy(struct client_path *p); /* DESTROY, and forgets it */
 void client_forget(struct client_path *p);  /* without a word */
 /* The last cell with that command, or NULL. */
