@@ -169,9 +169,9 @@ void pivot__destroy(struct onion_pivot *v)
 /* ---- figures -----------------------------------------------------------------------------------
  */
 
-static const char *const refusal_names[SPLICE_REFUSALS] = { "token", "no_service", "seed",   "work",
-                                                            "proof", "nonce",      "bucket", "open",
-                                                            "full",  "early" };
+static const char *const refusal_names[SPLICE_REFUSALS] = { "token",  "no_service", "seed",
+                                                            "work",   "proof",      "nonce",
+                                                            "bucket", "open",       "full" };
 
 void pivot__metrics(const struct onion_pivot *v, const struct metric_out *o)
 {

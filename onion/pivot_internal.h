@@ -50,7 +50,6 @@ enum splice_refusal {
     SPLICE_BUCKET,
     SPLICE_OPEN,  /* all places are taken by those who paid as much */
     SPLICE_FULL,  /* the pivot's bounds, or memory */
-    SPLICE_EARLY, /* an early payload that is none */
     SPLICE_REFUSALS,
 };
 

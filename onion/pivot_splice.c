@@ -211,8 +211,6 @@ static enum onion_status status_of(enum splice_refusal why)
     case SPLICE_PROOF:
     case SPLICE_NONCE:
         return ONION_MORE_WORK;
-    case SPLICE_EARLY:
-        return ONION_UNSUPPORTED;
     case SPLICE_NO_SERVICE:
     case SPLICE_BUCKET:
     case SPLICE_OPEN:
@@ -239,8 +237,6 @@ static enum splice_refusal may_splice(struct onion_pivot *v, struct request *q)
     uint64_t now = env_now_ns(v->env);
     if (g == NULL)
         return SPLICE_NO_TOKEN;
-    if (q->fields->early_len > ONION_PAYLOAD)
-        return SPLICE_EARLY;
     if (g->tail.path == NULL)
         return SPLICE_NO_SERVICE;
     enum splice_refusal why = pay(q, pivot__effort(g));

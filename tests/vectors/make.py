@@ -1287,6 +1287,43 @@ def endpoints():
 # ---- files -------------------------------------------------------------------------------------
 
 
+def onion_cell(counter, splice, command, kind, payload):
+    return (bytes(16) + u64(counter) + u32(splice) + bytes([command, kind]) + u16(len(payload)) +
+            payload).ljust(1280, b"\0")
+
+
+def cells():
+    """cell.json: what is inside cells, and one on its way through a pivot (sections 10, 11)."""
+    packet, locator = hashlib.shake_256(b"packet").digest(1248), secret("locator")[:16]
+    terms = {"rate": 50, "burst": 200, "most_open": 170, "least_effort": 0x01020304, "seed": secret("terms seed")[:16]}
+    terms["bytes"] = (u16(terms["rate"]) + u16(terms["burst"]) + u16(terms["most_open"]) + bytes(2) +
+                      u32(terms["least_effort"]) + terms["seed"])
+    stats = {"sent": 2**40 + 1, "recognised": 77, "unrecognised": 3, "effort": 64, "wants_answer": True}
+    stats["bytes"] = (u64(stats["sent"]) + u64(stats["recognised"]) + u64(stats["unrecognised"]) +
+                      u32(stats["effort"]) + u32(1))
+    message = hashlib.shake_256(b"message").digest(1239 + 5)
+    parts = [message[:1239], message[1239:]]
+    msgs = [bytes([1]) + u32(9) + bytes([i, 2]) + u16(len(p)) + p for i, p in enumerate(parts)]
+    resend = bytes([1]) + u32(9) + bytes([0x40]) + bytes(15)
+    made = []
+    for name, counter, splice, command, kind, payload in (
+            ("padding", 0, 0, 0, 0, b""), ("data, full", 1, 0, 1, 0, packet),
+            ("data to the service", 2**63, 0xfedcba98, 1, 0, packet[:1200]),
+            ("attach", 2, 0, 1, 1, locator), ("close", 3, 7, 2, 0, b"\x03"),
+            ("terms", 4, 0, 3, 0, terms["bytes"]), ("stats", 5, 0, 4, 0, stats["bytes"]),
+            ("msg", 6, 0, 5, 0, msgs[0]), ("resend", 2**64 - 2, 0, 6, 0, resend)):
+        made.append({"name": name, "counter": counter, "splice": splice, "command": command,
+                     "kind": kind, "payload": payload, "cell": onion_cell(counter, splice, command, kind, payload)})
+    kf, kb, owner = secret("client's kf at the pivot"), secret("service's kb at the pivot"), secret("owner")
+    into = onion_cell(12, 0, 1, 1, locator)
+    out = onion_cell(3, 0x01020304, 1, 1, locator)
+    return {"cells": made, "terms": terms, "stats": stats,
+            "message": {"id": 9, "data": message, "payloads": msgs, "second_missing": resend},
+            "token": {"secret": owner, "token": h("cyx token", owner)},
+            "through_pivot": {"kf": kf, "kb": kb, "splice": 0x01020304, "counter": 3,
+                              "in": hctr2.encipher(kf, into), "out": hctr2.encipher(kb, out)}}
+
+
 def to_json(v):
     if isinstance(v, bytes):
         return v.hex()
@@ -1309,6 +1346,7 @@ def write_all(folder):
             "record": records(),
             "dht_record": dht_records(),
             "train": trains(),
+            "cell": cells(),
             "endpoint": endpoints(),
             "layer": hctr2.layer(secret, lambda label, n: hashlib.shake_256(secret(label)).digest(n))}
     for name, content in made.items():

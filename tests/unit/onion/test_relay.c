@@ -720,6 +720,37 @@ Test(onion_relay, ends_a_link_that_breaks_rules_a_hundred_times_in_a_minute)
     expect_end_at_relay();
 }
 
+static void wait_full(void *arg)
+{
+    struct onion_relay *relay = arg;
+    relay->n_waiting += ONION_TRAINS_WAITING - 1;
+}
+
+static void wait_empty(void *arg)
+{
+    struct onion_relay *relay = arg;
+    relay->n_waiting -= ONION_TRAINS_WAITING - 1;
+}
+
+Test(onion_relay, lets_so_many_trains_wait_for_links)
+{
+    start(2);
+    relays_unlink(&r, 1, 2);
+    sim_node_shutdown(r.few.node[2].sim);
+    const struct client_spec s = to_node(1, r.few.node[2].identity->id);
+    client_build(&r, 0, &a, &s); /* waits */
+    relays_run_ms(&r, 200);
+    cr_assert_eq(r.at[1].relay->n_waiting, 1u);
+    few_in(r.at[1].few, wait_full, r.at[1].relay); /* as if others did as well */
+    client_build(&r, 0, &b, &s);
+    few_run_ms(&r.few, 200);
+    cr_expect_eq(client_status(&b), ONION_BUSY);
+    few_in(r.at[1].few, wait_empty, r.at[1].relay);
+    relays_run_ms(&r, 9000);
+    cr_expect_eq(client_status(&a), ONION_NEXT_UNREACHABLE);
+    cr_expect_eq(r.at[1].relay->n_waiting, 0u);
+}
+
 Test(onion_relay, counts_an_id_of_the_wrong_side)
 {
     start(1);
