@@ -48,8 +48,8 @@ enum splice_refusal {
     SPLICE_PROOF,
     SPLICE_NONCE,
     SPLICE_BUCKET,
-    SPLICE_OPEN,  /* all places are taken by those who paid as much */
-    SPLICE_FULL,  /* the pivot's bounds, or memory */
+    SPLICE_OPEN, /* all places are taken by those who paid as much */
+    SPLICE_FULL, /* the pivot's bounds, or memory */
     SPLICE_REFUSALS,
 };
 
