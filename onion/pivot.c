@@ -13,21 +13,21 @@
 /* ---- the ends of things ------------------------------------------------------------------------
  */
 
-static void serial_forget(struct onion_pivot *v, struct pivot_serial *s)
+static void serial_forget(struct onion_pivots *v, struct pivot_serial *s)
 {
     map_del(v->serials, s->token);
     list_del(&s->node);
     free(s);
 }
 
-static struct pivot_serial *first_serial(const struct onion_pivot *v)
+static struct pivot_serial *first_serial(const struct onion_pivots *v)
 {
     return list_empty(&v->serials_by_end)
                ? NULL
                : container_of(v->serials_by_end.next, struct pivot_serial, node);
 }
 
-static void serial_remember(struct onion_pivot *v, const struct pivot_registration *g)
+static void serial_remember(struct onion_pivots *v, const struct pivot_registration *g)
 {
     struct pivot_serial *s = calloc(1, sizeof *s);
     if (map_len(v->serials) >= ONION_SERIALS)
@@ -51,7 +51,7 @@ void pivot__nonces_forget(struct pivot_registration *g, unsigned which)
 
 static void registration_free(struct pivot_registration *g)
 {
-    struct onion_pivot *v = g->pivot;
+    struct onion_pivots *v = g->pivot;
     map_del(v->by_token, g->token);
     list_del(&g->orphan);
     list_del(&g->congested);
@@ -70,7 +70,7 @@ static struct pivot_splice *any_splice(const struct pivot_registration *g)
 
 void pivot__registration_end(struct pivot_registration *g)
 {
-    struct onion_pivot *v = g->pivot;
+    struct onion_pivots *v = g->pivot;
     struct pivot_splice *s;
     v->n.ended++;
     while ((s = any_splice(g)) != NULL)
@@ -83,14 +83,14 @@ void pivot__registration_end(struct pivot_registration *g)
 /* ---- timers ------------------------------------------------------------------------------------
  */
 
-static struct pivot_registration *first_orphan(const struct onion_pivot *v)
+static struct pivot_registration *first_orphan(const struct onion_pivots *v)
 {
     return list_empty(&v->orphans)
                ? NULL
                : container_of(v->orphans.next, struct pivot_registration, orphan);
 }
 
-void pivot__arm(struct onion_pivot *v)
+void pivot__arm(struct onion_pivots *v)
 {
     uint64_t at = UINT64_MAX;
     const struct pivot_registration *g = first_orphan(v);
@@ -108,7 +108,7 @@ void pivot__arm(struct onion_pivot *v)
 static void timer_fire(struct env_timer *t, void *arg)
 {
     enum { BUDGET = 64 }; /* each may close thousands of splices */
-    struct onion_pivot *v = arg;
+    struct onion_pivots *v = arg;
     uint64_t now = env_now_ns(v->env);
     (void)t;
     struct pivot_registration *g = first_orphan(v);
@@ -128,9 +128,9 @@ uint32_t pivot__effort(struct pivot_registration *g)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-struct onion_pivot *pivot__create(struct onion_relay *r)
+struct onion_pivots *pivot__create(struct onion_relay *r)
 {
-    struct onion_pivot *v = calloc(1, sizeof *v);
+    struct onion_pivots *v = calloc(1, sizeof *v);
     if (v == NULL)
         return NULL;
     v->relay = r;
@@ -150,7 +150,7 @@ struct onion_pivot *pivot__create(struct onion_relay *r)
 }
 
 /* Paths are gone: so are splices, and what is left of registrations is orphans. */
-void pivot__destroy(struct onion_pivot *v)
+void pivot__destroy(struct onion_pivots *v)
 {
     if (v == NULL)
         return;
@@ -173,7 +173,7 @@ static const char *const refusal_names[SPLICE_REFUSALS] = { "token",  "no_servic
                                                             "work",   "proof",      "nonce",
                                                             "bucket", "open",       "full" };
 
-void pivot__metrics(const struct onion_pivot *v, const struct metric_out *o)
+void pivot__metrics(const struct onion_pivots *v, const struct metric_out *o)
 {
     const struct pivot_counters *n = &v->n;
     static const char used[] = "cyx_onion_used", limit[] = "cyx_onion_limit";
@@ -217,7 +217,7 @@ void pivot__metrics(const struct onion_pivot *v, const struct metric_out *o)
                  ONION_PIVOT_CELLS_BYTES);
 }
 
-void pivot__stats(const struct onion_pivot *v, struct onion_relay_stats *out)
+void pivot__stats(const struct onion_pivots *v, struct onion_relay_stats *out)
 {
     out->registrations = map_len(v->by_token);
     out->splices = v->n_splices;
@@ -244,7 +244,7 @@ static bool add_up(void *arg, const void *key, void *value)
     return true;
 }
 
-bool pivot__check(const struct onion_pivot *v)
+bool pivot__check(const struct onion_pivots *v)
 {
     struct sums s = { .is_sound = true };
     size_t orphans = 0;

@@ -34,7 +34,7 @@ static void pump(struct pivot_registration *g)
 
 static void wait_in_turn(struct pivot_registration *g, uint32_t id, const struct onion_cell *c)
 {
-    struct onion_pivot *v = g->pivot;
+    struct onion_pivots *v = g->pivot;
     uint8_t cell[MESH_CELL];
     if (g->queue == NULL)
         g->queue = mesh_sched_create(v->cells);
@@ -68,7 +68,7 @@ void pivot__to_service(struct pivot_registration *g, uint32_t id, const struct o
 
 void pivot__pump_fire(struct env_timer *t, void *arg)
 {
-    struct onion_pivot *v = arg;
+    struct onion_pivots *v = arg;
     list_each_safe (at, &v->congested)
         pump(container_of(at, struct pivot_registration, congested));
     if (!list_empty(&v->congested))

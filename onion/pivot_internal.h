@@ -11,7 +11,7 @@
  * wait ONION_SPLICE_WAIT_S for a new one. */
 struct pivot_registration {
     struct onion_tail tail; /* the service's path */
-    struct onion_pivot *pivot;
+    struct onion_pivots *pivot;
     uint8_t token[32];
     uint64_t serial;
     const struct mesh_link *from; /* that its path came over, as a key; NULL: an orphan */
@@ -60,7 +60,7 @@ struct pivot_counters {
     uint64_t terms, terms_bad, nonces_full;
 };
 
-struct onion_pivot {
+struct onion_pivots {
     struct onion_relay *relay;
     struct env *env;
     struct map *by_token; /* struct pivot_registration */
@@ -74,7 +74,7 @@ struct onion_pivot {
 };
 
 /* pivot.c */
-void pivot__arm(struct onion_pivot *v);
+void pivot__arm(struct onion_pivots *v);
 /* Ends a registration: CLOSE 2 to its splices; the serial is remembered. */
 void pivot__registration_end(struct pivot_registration *g);
 uint32_t pivot__effort(struct pivot_registration *g);

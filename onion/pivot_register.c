@@ -77,7 +77,7 @@ void pivot__terms_set(struct pivot_registration *g, const struct onion_terms *t)
 /* ---- registrations -----------------------------------------------------------------------------
  */
 
-static struct pivot_registration *registration_new(struct onion_pivot *v, const struct request *q)
+static struct pivot_registration *registration_new(struct onion_pivots *v, const struct request *q)
 {
     struct pivot_registration *g = calloc(1, sizeof *g);
     if (g == NULL)
@@ -122,14 +122,14 @@ static void move_to(struct pivot_registration *g, struct relay_path *p, const st
     relay__path_end(p, &g->tail); /* may end at once, as any path may */
 }
 
-static bool is_old(struct onion_pivot *v, const struct pivot_registration *g,
+static bool is_old(struct onion_pivots *v, const struct pivot_registration *g,
                    const struct request *q)
 {
     const struct pivot_serial *s = map_get(v->serials, q->token);
     return (g != NULL && q->serial <= g->serial) || (s != NULL && q->serial <= s->serial);
 }
 
-static bool has_room(const struct onion_pivot *v, const struct relay_path *p,
+static bool has_room(const struct onion_pivots *v, const struct relay_path *p,
                      const struct pivot_registration *g)
 {
     const struct relay__link *k = relay__link_find(v->relay, p->from);
@@ -139,7 +139,7 @@ static bool has_room(const struct onion_pivot *v, const struct relay_path *p,
            (g != NULL || map_len(v->by_token) < ONION_REGISTRATIONS);
 }
 
-static void serial_supersede(struct onion_pivot *v, const uint8_t token[static 32])
+static void serial_supersede(struct onion_pivots *v, const uint8_t token[static 32])
 {
     struct pivot_serial *s = map_del(v->serials, token);
     if (s == NULL)
@@ -148,7 +148,7 @@ static void serial_supersede(struct onion_pivot *v, const uint8_t token[static 3
     free(s);
 }
 
-void pivot__register(struct onion_pivot *v, struct relay_path *p, const struct onion_fields *f)
+void pivot__register(struct onion_pivots *v, struct relay_path *p, const struct onion_fields *f)
 {
     struct request q;
     request_read(&q, f);
@@ -182,7 +182,7 @@ void pivot__register(struct onion_pivot *v, struct relay_path *p, const struct o
 void pivot__service_gone(struct onion_tail *t)
 {
     struct pivot_registration *g = container_of(t, struct pivot_registration, tail);
-    struct onion_pivot *v = g->pivot;
+    struct onion_pivots *v = g->pivot;
     count_from(g, NULL);
     mesh_sched_destroy(g->queue); /* for a path that is no more; QUIC sends it again */
     g->queue = NULL;

@@ -75,7 +75,7 @@ static enum splice_refusal pay(struct request *q, uint32_t price)
  * count again before the seeds change. */
 static void make_room(struct pivot_registration *g)
 {
-    struct onion_pivot *v = g->pivot;
+    struct onion_pivots *v = g->pivot;
     uint32_t floor = onion_effort_full(&g->effort, env_now_ns(v->env));
     v->n.nonces_full++;
     for (unsigned i = 0; i < 2; i++) {
@@ -88,7 +88,7 @@ static void make_room(struct pivot_registration *g)
 /* False: there is no room for its nonce, so it can't count. */
 static bool remember(struct request *q)
 {
-    struct onion_pivot *v = q->reg->pivot;
+    struct onion_pivots *v = q->reg->pivot;
     struct onion_nonces *set = &q->reg->nonces[q->seed];
     if (q->paid == 0)
         return true;
@@ -221,7 +221,7 @@ static enum onion_status status_of(enum splice_refusal why)
     return ONION_BUSY;
 }
 
-static void refuse(struct onion_pivot *v, const struct request *q, enum splice_refusal why)
+static void refuse(struct onion_pivots *v, const struct request *q, enum splice_refusal why)
 {
     enum onion_status status = status_of(why);
     bool is_work = status == ONION_MORE_WORK;
@@ -231,7 +231,7 @@ static void refuse(struct onion_pivot *v, const struct request *q, enum splice_r
 }
 
 /* SPLICE_REFUSALS: it may. */
-static enum splice_refusal may_splice(struct onion_pivot *v, struct request *q)
+static enum splice_refusal may_splice(struct onion_pivots *v, struct request *q)
 {
     struct pivot_registration *g = q->reg;
     uint64_t now = env_now_ns(v->env);
@@ -262,7 +262,7 @@ static void early_to_service(const struct pivot_splice *s, const struct onion_fi
         pivot__to_service(s->reg, s->id, &c);
 }
 
-void pivot__splice(struct onion_pivot *v, struct relay_path *p, const struct onion_fields *f,
+void pivot__splice(struct onion_pivots *v, struct relay_path *p, const struct onion_fields *f,
                    const uint8_t early[static ONION_TRAIN])
 {
     struct request q = { .path = p, .fields = f, .reg = map_get(v->by_token, f->target) };

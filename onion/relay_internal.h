@@ -18,7 +18,7 @@
 #include "onion/tail.h"
 #include "onion/train.h"
 
-struct onion_pivot;
+struct onion_pivots;
 struct onion_end;
 
 /* ---- paths ------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ struct onion_relay {
     struct list tombs;
     size_t n_tombs, n_waiting;
     struct env_timer timer;
-    struct onion_pivot *pivot;
+    struct onion_pivots *pivot;
     struct onion_end *end;
     struct relay__counters n;
     uint8_t train[ONION_TRAIN]; /* the one that is being opened */

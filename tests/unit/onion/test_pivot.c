@@ -28,7 +28,7 @@ static void start(void)
 
 TestSuite(onion_pivot, .init = start, .fini = end);
 
-static struct onion_pivot *pivot(void)
+static struct onion_pivots *pivot(void)
 {
     return r.at[PIVOT].relay->pivot;
 }
