@@ -20,7 +20,7 @@ import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (Ed25519PrivateKey,
                                                                   Ed25519PublicKey)
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -1284,6 +1284,90 @@ def endpoints():
     }
 
 
+# ---- section 14: streams -------------------------------------------------------------------------
+
+
+def hkdf(salt, ikm, info, n):
+    prk, out, block, i = hmac256(salt or bytes(32), ikm), b"", b"", 0
+    while len(out) < n:
+        i += 1
+        block = hmac256(prk, block + info + bytes([i]))
+        out += block
+    return out[:n]
+
+
+def quic_label(key, label, n):
+    """HKDF-Expand-Label of TLS 1.3, empty context, at most one block."""
+    full = b"tls13 " + label
+    return hmac256(key, u16(n) + bytes([len(full)]) + full + b"\0\x01")[:n]
+
+
+def quic_keys(key):
+    return {"secret": key, "key": quic_label(key, b"quic key", 32), "iv": quic_label(key, b"quic iv", 12),
+            "hp": quic_label(key, b"quic hp", 32), "next": quic_label(key, b"quic ku", 32)}
+
+
+def check_public_quic():
+    """RFC 9001, appendix A.5: keys of 32 bytes from a secret."""
+    k = quic_keys(bytes.fromhex("9ac312a7f877468ebe69422748ad00a15443f18203a07d6060f688f30f21632b"))
+    assert k["key"].hex() == "c6d98ff3441c3fe1b2182094f69caa2ed4b716b65488960a7a984979fb23e1c8"
+    assert k["iv"].hex() == "e0459b3474bdd0e44a41c144"
+    assert k["hp"].hex() == "25a282b9e82f06f21f488917a4fc8f1b73573685608597d0efcb076b0ab7a7a4"
+    assert k["next"].hex() == "1223504755036d556342ee9361d253421a826c9ecdf3c7148684b36b714881f9"
+    return k
+
+
+def short_packet(keys, number, text):
+    """A 1-RTT packet with an empty connection id and a packet number of 2 bytes."""
+    head = bytes([0x41]) + u16(number)
+    nonce = bytes(a ^ b for a, b in zip(keys["iv"], number.to_bytes(12, "big")))
+    sealed = AESGCM(keys["key"]).encrypt(nonce, text, head)
+    aes = Cipher(algorithms.AES(keys["hp"]), modes.ECB()).encryptor()
+    sample = (head + sealed)[1 + 4:][:16]  # 4 bytes behind where the packet number starts
+    mask = aes.update(sample)
+    masked = bytes([head[0] ^ (mask[0] & 0x1F), head[1] ^ mask[1], head[2] ^ mask[2]])
+    return {"number": number, "text": text, "head": head, "nonce": nonce, "sample": sample, "mask": mask[:5],
+            "packet": masked + sealed}
+
+
+def stream_case(name, stamp, params_c, params_s):
+    address, dcid = h("test address", name.encode()), secret(name + " dcid")[:8]
+    service, e_c, e_s = secret(name + " service"), secret(name + " e client"), secret(name + " e service")
+    pub = dh_pub(service)
+    prologue = b"cyx stream 1" + NET + address + dcid + b"\x01"
+    sealed_stamp = stamp - stamp % 60
+    first, second, s = run_noise("NK", prologue, None, e_c, service, e_s,
+                                 [u64(sealed_stamp) + params_c, params_s])
+    # es, again, for its third output: run_noise keeps only the last state
+    early = Noise("Noise_NK_25519_ChaChaPoly_SHA256", prologue)
+    x = noise_hkdf(early.ck, dh(e_c, pub), 3)[2]
+    initial = hkdf(dcid, pub, b"cyx quic initial", 64)
+    s1, s2, s3 = s.split()
+    made = {
+        "name": name, "net": NET, "address": address, "dcid": dcid, "service_secret": service, "service_key": pub,
+        "e_client": e_c, "e_service": e_s, "stamp": stamp, "sealed_stamp": sealed_stamp,
+        "params_client": params_c, "params_service": params_s,
+        "message1": b"\x01" + u16(len(first)) + first, "message2": b"\x01" + u16(len(second)) + second,
+        "initial_client": quic_keys(initial[:32]), "initial_server": quic_keys(initial[32:]),
+        "early": quic_keys(hkdf(b"", x, b"cyx quic early", 32)), "resume": s3,
+        "locators": [{"j": j, "locator": hkdf(b"", s3, b"cyx attach" + u32(j), 16)}
+                     for j in (0, 1, 15, 2 ** 32 - 1)],
+    }
+    for level in ("hs", "app"):
+        for side, base in (("client", s1), ("server", s2)):
+            made[level + "_" + side] = quic_keys(hkdf(b"", base, b"cyx quic " + level.encode(), 32))
+    made["packets"] = [short_packet(made["app_client"], n, t)
+                       for n, t in ((0, b"\x01" + bytes(20)), (513, bytes(range(200))))]
+    return made
+
+
+def streams():
+    return {"rfc9001_a5": check_public_quic(),
+            "cases": [stream_case("usual", 1700000059, bytes(range(53)), bytes(range(100, 153))),
+                      stream_case("no parameters", 0, b"", b""),
+                      stream_case("longest", 2 ** 40, bytes(256), b"\xff" * 256)]}
+
+
 # ---- files -------------------------------------------------------------------------------------
 
 
@@ -1348,6 +1432,7 @@ def write_all(folder):
             "train": trains(),
             "cell": cells(),
             "endpoint": endpoints(),
+            "stream": streams(),
             "layer": hctr2.layer(secret, lambda label, n: hashlib.shake_256(secret(label)).digest(n))}
     for name, content in made.items():
         with open(os.path.join(folder, name + ".json"), "w") as f:
