@@ -26,6 +26,7 @@ struct mesh_identity *mesh_identity_create(struct env *env, uint64_t now, struct
     crypto_sign_seed_keypair(i->sign_pk, i->sign_sk, i->seed);
     keypair_draw(&i->link, env, now);
     keypair_draw(&i->onion[0], env, now);
+    i->is_new = true;
     return i;
 }
 

@@ -35,6 +35,7 @@ struct mesh_identity {
     struct mesh_keypair onion[MESH_ONION_KEYS]; /* [0] is the current one */
     uint64_t init_sequence;                     /* INIT's, stored ahead */
     uint64_t record_sequence;
+    bool is_new; /* created by this process: nobody has used its keys before */
     /* sealing: empty when there is no passphrase */
     bool is_sealed;
     uint8_t seal_key[32], seal_salt[16];

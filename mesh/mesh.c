@@ -292,3 +292,8 @@ void mesh_get_status(struct mesh *m, struct mesh_status *out)
     }
     mesh__discover_status(m, out);
 }
+
+uint64_t mesh_time_greatest(struct mesh *m)
+{
+    return m->time.greatest_s;
+}

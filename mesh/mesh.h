@@ -135,6 +135,12 @@ struct mesh_status {
 };
 void mesh_get_status(struct mesh *m, struct mesh_status *out);
 
+/* The greatest network time ever used (T): what was stamped later has never been seen. */
+uint64_t mesh_time_greatest(struct mesh *m);
+/* Draws a new onion key, wipes all old ones and stores that; `done` when it is on disk, from the
+ * loop (not after mesh_stop). A new record follows. Worker 0 only. */
+void mesh_renew_onion_key(struct mesh *m, env_fn done, void *arg);
+
 /* The user's word for a step of network time of more than a day. */
 void mesh_time_accept(struct mesh *m);
 

@@ -33,6 +33,9 @@ struct mesh__own_record {
     struct env_timer tell;
     bool is_rotating; /* new keys are on their way to the disk ... */
     bool needs_store; /* ... or still have to go there: they are not used before */
+    bool is_renewed, is_renewal_stored; /* the onion key was: said when that is on disk */
+    env_fn renewed;
+    void *renewed_arg;
 };
 
 static void tell_timer(struct env_timer *t, void *arg);
@@ -297,11 +300,17 @@ static void rotated(struct mesh *m, int code, uint64_t made)
                  cyx_code_name(code));
         return; /* the next housekeeping tries again */
     }
-    m->own->needs_store = false;
+    m->own->needs_store = m->own->is_renewed && !m->own->is_renewal_stored; /* drawn meanwhile */
     m->own_made = made;
     if (m->config.siblings != NULL) /* before the record that names them */
         m->config.siblings->keys(m->config.siblings_arg, m->identity);
     mesh__own_refresh(m);
+    if (m->own->is_renewal_stored) {
+        m->own->is_renewed = m->own->is_renewal_stored = false;
+        m->own->renewed(m->own->renewed_arg);
+    } else if (m->own->needs_store) {
+        mesh__own_rotate(m);
+    }
 }
 
 static void store(struct mesh *m)
@@ -311,6 +320,7 @@ static void store(struct mesh *m)
     struct mesh__ticket *t = len > 0 ? mesh__ticket(m, rotated, m->identity->link.made) : NULL;
     if (t != NULL) {
         m->own->is_rotating = true;
+        m->own->is_renewal_stored = m->own->is_renewed;
         env_blob_store(m->env, MESH_IDENTITY_FILE, blob, (size_t)len, mesh__ticket_done, t);
     }
     sodium_memzero(blob, sizeof blob);
@@ -327,4 +337,14 @@ void mesh__own_rotate(struct mesh *m)
         o->needs_store = true;
     if (o->needs_store)
         store(m);
+}
+
+void mesh_renew_onion_key(struct mesh *m, env_fn done, void *arg)
+{
+    struct mesh__own_record *o = m->own;
+    mesh_identity_renew_onion(m->identity, m->env, mesh_time(m));
+    o->is_renewed = o->needs_store = true;
+    o->renewed = done;
+    o->renewed_arg = arg;
+    mesh__own_rotate(m);
 }

@@ -192,7 +192,8 @@ enum drop onion_conn_received(struct onion_conn *c, uint32_t splice, const uint8
  * ONION_ANSWER_OPEN, and after onion_conn_stream_reset. */
 struct onion_conn_stream_ops {
     void (*status)(void *arg, uint8_t status); /* client: before the first byte */
-    /* Bytes in order: take them all; onion_conn_stream_consumed says when they need no more memory. */
+    /* Bytes in order: take them all; onion_conn_stream_consumed says when they need no more memory.
+     */
     void (*data)(void *arg, const uint8_t *data, size_t len, bool is_early);
     void (*end)(void *arg);                  /* the peer's last byte came before this */
     void (*writable)(void *arg);             /* after a write was cut short */
@@ -203,14 +204,16 @@ struct onion_conn_stream_ops {
 /* Client: opens a stream to a port. NULL with `err`: CYX_EFULL (ONION_STREAMS are open: can_open
  * tells), CYX_ECLOSED (over or draining), CYX_ENOMEM. */
 struct onion_conn_stream *onion_conn_stream_open(struct onion_conn *c, uint16_t port,
-                                       const struct onion_conn_stream_ops *ops, void *arg,
-                                       struct cyx_err *err);
+                                                 const struct onion_conn_stream_ops *ops, void *arg,
+                                                 struct cyx_err *err);
 /* ops are borrowed for life. NULL ops: nobody listens. */
-void onion_conn_stream_set_ops(struct onion_conn_stream *s, const struct onion_conn_stream_ops *ops, void *arg);
+void onion_conn_stream_set_ops(struct onion_conn_stream *s, const struct onion_conn_stream_ops *ops,
+                               void *arg);
 /* Service: once, before the first write. Any status but ONION_ANSWER_OPEN ends the stream, which is
  * then gone for the caller. */
 void onion_conn_stream_answer(struct onion_conn_stream *s, enum onion_answer_status status);
-/* Copies up to `len` bytes; returns how many. Fewer: wait for `writable`. 0 after onion_conn_stream_end.
+/* Copies up to `len` bytes; returns how many. Fewer: wait for `writable`. 0 after
+ * onion_conn_stream_end.
  */
 size_t onion_conn_stream_write(struct onion_conn_stream *s, const void *data, size_t len);
 /* Our last byte is written; reading goes on. */

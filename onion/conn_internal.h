@@ -269,7 +269,8 @@ struct onion_conn_stream *conn__stream_new(struct onion_conn *c, int64_t id);
 void conn__stream_free(struct onion_conn_stream *s);
 /* The reader doesn't need what it holds any more. */
 void conn__stream_release(struct onion_conn_stream *s);
-void conn__stream_fail(struct onion_conn_stream *s, uint64_t code); /* its user's `reset`, and gone */
+void conn__stream_fail(struct onion_conn_stream *s,
+                       uint64_t code); /* its user's `reset`, and gone */
 void conn__acked(struct onion_conn_stream *s, uint64_t to);
 /* Copies into chunks; returns how much the node's buffers and memory allow. */
 size_t conn__queue_put(struct onion_conn *c, struct conn__queue *q, const uint8_t *data,

@@ -54,7 +54,8 @@ static void begin_client(struct onion_conn_stream *s)
 }
 
 /* Takes the opening (client's) or the status (service's) off the front. How many bytes it was. */
-static size_t read_opening(struct onion_conn_stream *s, const uint8_t *data, size_t len, bool is_early)
+static size_t read_opening(struct onion_conn_stream *s, const uint8_t *data, size_t len,
+                           bool is_early)
 {
     bool is_service = s->conn->is_service;
     size_t want = (is_service ? CONN__OPENING : 1) - s->n_opening;

@@ -64,8 +64,8 @@ static bool can_open(const struct onion_conn *c, struct cyx_err *err)
 }
 
 struct onion_conn_stream *onion_conn_stream_open(struct onion_conn *c, uint16_t port,
-                                       const struct onion_conn_stream_ops *ops, void *arg,
-                                       struct cyx_err *err)
+                                                 const struct onion_conn_stream_ops *ops, void *arg,
+                                                 struct cyx_err *err)
 {
     int64_t id;
     uint8_t opening[CONN__OPENING];
@@ -97,7 +97,8 @@ struct onion_conn_stream *onion_conn_stream_open(struct onion_conn *c, uint16_t 
     return s;
 }
 
-void onion_conn_stream_set_ops(struct onion_conn_stream *s, const struct onion_conn_stream_ops *ops, void *arg)
+void onion_conn_stream_set_ops(struct onion_conn_stream *s, const struct onion_conn_stream_ops *ops,
+                               void *arg)
 {
     s->ops = ops;
     s->arg = arg;
@@ -324,7 +325,8 @@ void conn__tell_writable(struct onion_conn *c)
 {
     list_each_safe (n, &c->streams) {
         struct onion_conn_stream *s = container_of(n, struct onion_conn_stream, node);
-        bool has_space = onion_conn_stream_unsent(s) <= ONION_UNSENT / 2 && has_room(c, CONN__CHUNK_MAX);
+        bool has_space =
+            onion_conn_stream_unsent(s) <= ONION_UNSENT / 2 && has_room(c, CONN__CHUNK_MAX);
         if (!s->wants_writable || s->is_gone || !has_space)
             continue;
         s->wants_writable = false;

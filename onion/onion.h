@@ -224,13 +224,13 @@ struct onion_why *onion_why(struct onion *o, const struct onion_target *to,
                             struct cyx_err *err);
 void onion_why_cancel(struct onion_why *w);
 
-struct onion_status {
+struct onion_summary {
     bool is_ready; /* a path can be built now */
     size_t relays; /* known, of age */
     size_t guards_up, paths_own, paths_ready, paths_through;
     size_t services, connections, streams;
 };
-void onion_get_status(struct onion *o, struct onion_status *out);
+void onion_get_status(struct onion *o, struct onion_summary *out);
 void onion_metrics(struct onion *o, metric_fn fn, void *arg);
 
 /* Own paths, for `cyx paths`: never an address of a user, never what a path is used for by name. */

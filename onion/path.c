@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "onion/onion.h"
 #include "onion/path_internal.h"
 
 enum { LIFE_SPARE_S = 60 }; /* relays count from the build's coming: ours ends first */
@@ -234,6 +235,8 @@ struct onion_path *onion_path_open(struct onion_paths *p, const struct onion_pat
     path->arg = arg;
     path->route = *o->route;
     path->is_kept = o->is_kept;
+    path->purpose = o->purpose;
+    path->number = ++p->next_number;
     path->slot.ops = &slot_ops;
     list_init(&path->node);
     list_push_back(&p->all, &path->node);
@@ -288,6 +291,39 @@ void onion_paths_destroy(struct onion_paths *p)
         onion_path_close(container_of(p->all.next, struct onion_path, node));
     mesh_unwatch(&p->watcher);
     free(p);
+}
+
+size_t onion_paths_count(const struct onion_paths *p)
+{
+    return p->n;
+}
+
+static void row_of(const struct onion_path *path, struct onion_path_row *row)
+{
+    uint64_t since = path->opened_ns != 0 ? path->opened_ns : path->sent_ns;
+    *row = (struct onion_path_row){ .number = path->number,
+                                    .purpose = path->purpose != NULL ? path->purpose : "",
+                                    .state = path->state == PATH_OPEN ? "open" : "building",
+                                    .n_hops = path->route.n_hops,
+                                    .build_ns = path->build_ns,
+                                    .sent = path->counter,
+                                    .received = path->recognised,
+                                    .noise = path->unrecognised };
+    if (since != 0)
+        row->age_ns = env_now_ns(path->paths->env) - since;
+    for (size_t i = 0; i < path->route.n_hops; i++)
+        memcpy(row->hops[i], path->route.hops[i].id, sizeof row->hops[i]);
+}
+
+void onion_paths_rows(const struct onion_paths *p,
+                      bool (*fn)(void *arg, const struct onion_path_row *row), void *arg)
+{
+    struct onion_path_row row;
+    list_each_safe (n, &p->all) {
+        row_of(container_of(n, struct onion_path, node), &row);
+        if (!fn(arg, &row))
+            return;
+    }
 }
 
 struct mesh *onion_paths_mesh(struct onion_paths *p)

@@ -22,6 +22,10 @@ struct onion_paths *onion_paths_create(struct onion_switch *sw);
 /* Closes what is still open without a word to its owner. NULL is fine. */
 void onion_paths_destroy(struct onion_paths *p);
 void onion_paths_metrics(const struct onion_paths *p, metric_fn fn, void *arg);
+size_t onion_paths_count(const struct onion_paths *p);
+struct onion_path_row;
+void onion_paths_rows(const struct onion_paths *p,
+                      bool (*fn)(void *arg, const struct onion_path_row *row), void *arg);
 struct mesh *onion_paths_mesh(struct onion_paths *p);
 /* Median of the last builds that succeeded, in ns; 0: none yet. */
 uint64_t onion_paths_build_ns(const struct onion_paths *p);
@@ -72,6 +76,7 @@ struct onion_path_options {
     const struct onion_route *route;
     struct onion_fields last; /* command and what it needs; `stamp` is filled in */
     const uint8_t *early;     /* last.early_len bytes */
+    const char *purpose;      /* for people: "lookup", "visit", "service"; lives for ever */
     bool is_kept; /* STATS at random times keep it from being idle; else it ends when its owner
                      forgets it */
 };

@@ -25,6 +25,7 @@ struct onion_paths {
     struct mesh_watcher watcher;
     struct list all;
     size_t n;
+    uint64_t next_number;
     uint64_t recent[PATH__RECENT];
     unsigned n_recent;
     struct {
@@ -51,6 +52,8 @@ struct onion_path {
     struct onion_paths *paths;
     struct onion_slot slot;
     enum path_state state;
+    uint64_t number;
+    const char *purpose;
     bool is_kept, is_late, wants_writable;
     struct onion_path_events ev;
     void *arg;
