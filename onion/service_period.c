@@ -42,8 +42,8 @@ static bool period_begin(struct onion_service *s, struct service_period *p, uint
     memcpy(p->key.address, s->address, sizeof p->key.address);
     env_random(o->env, p->key.secret, sizeof p->key.secret);
     crypto_dh_public(p->key.pub, p->key.secret);
-    p->key.drawn_ns = env_now_ns(o->env);
-    p->key.drawn_ns += p->key.drawn_ns == 0;
+    p->key.drawn_ns =
+        env_now_ns(o->env) + 1; /* after the memory of first flights began, if in the same turn */
     publish__init(p);
     return true;
 }

@@ -162,7 +162,8 @@ int splices__init(struct onion_service *s)
     memcpy(c.net, mesh_network_of(o->mesh)->id, sizeof c.net);
     s->by_wire = map_create(sizeof(struct wire_key), SERVICE__SPLICES);
     s->by_number = map_create(sizeof(uint32_t), SERVICE__SPLICES);
-    s->flights = onion_flights_create(0, mesh_time(o->mesh) + ONION_FLIGHT_FUTURE_S, now);
+    s->flights =
+        onion_flights_create(ONION_FLIGHTS, mesh_time(o->mesh) + ONION_FLIGHT_FUTURE_S, now);
     c.flights = s->flights;
     if (s->by_wire == NULL || s->by_number == NULL || s->flights == NULL)
         return CYX_ENOMEM;
