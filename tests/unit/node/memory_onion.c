@@ -141,10 +141,6 @@ static void announce(struct onion_stream *s)
     s->in_bytes = 0;
     other->in_ended = s->has_ended;
     s->service->info.accepted++;
-    if (!s->waits) {
-        s->must_open = true;
-        wake(s);
-    }
     s->service->ev->stream(s->service->arg, other, s->port);
     if (s->peer == other)
         wake(other);
@@ -185,12 +181,6 @@ static void step(void *arg)
             ev->closed(to, why);
         return;
     }
-    if (s->unannounced) {
-        announce(s);
-        return;
-    }
-    if (s->ev == NULL)
-        return; /* its owner has not said who listens */
     if (s->must_open) {
         s->must_open = false;
         s->is_open = true;
@@ -198,6 +188,12 @@ static void step(void *arg)
         s->ev->opened(s->arg);
         return;
     }
+    if (s->unannounced) {
+        announce(s);
+        return;
+    }
+    if (s->ev == NULL)
+        return; /* its owner has not said who listens */
     if (s->wants_room && s->peer != NULL && s->peer->in_bytes + s->peer->unconsumed < window(o)) {
         s->wants_room = false;
         wake(s);
@@ -252,6 +248,7 @@ static struct onion_stream *dial(struct onion *o, const struct onion_target *to,
         }
         s->service = v;
         s->unannounced = true;
+        s->must_open = !s->waits; /* on the descriptor's word */
         wake(s);
         return s;
     }
