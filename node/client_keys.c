@@ -135,8 +135,8 @@ static int store(struct client_keys *k, struct change *c)
         return CYX_ENOMEM;
     memcpy(rows, k->rows, k->n * sizeof *rows);
     rows[c->at] = k->rows[CLIENT_KEYS_MAX];
-    int rc =
-        vault_store(k->vault, CLIENT_KEYS_FILE, (const uint8_t *)(const void *)rows, n * sizeof *rows, on_stored, c);
+    int rc = vault_store(k->vault, CLIENT_KEYS_FILE, (const uint8_t *)(const void *)rows,
+                         n * sizeof *rows, on_stored, c);
     secret_free(rows);
     return rc;
 }
