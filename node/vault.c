@@ -29,15 +29,15 @@ struct vault {
 
 struct vault *vault_create(struct env *env, const struct mesh_identity *identity)
 {
-    static const char label[] = "cyx vault";
+    static const char label[] = "cyx vault", no_salt[1] = "";
     struct vault *v = secret_alloc(sizeof *v);
     if (v == NULL)
         return NULL;
     v->env = env;
     v->is_sealing = identity->is_sealed;
     if (v->is_sealing)
-        crypto_hkdf(NULL, 0, identity->seal_key, sizeof identity->seal_key, label, sizeof label - 1,
-                    v->key, sizeof v->key);
+        crypto_hkdf(no_salt, 0, identity->seal_key, sizeof identity->seal_key, label,
+                    sizeof label - 1, v->key, sizeof v->key);
     return v;
 }
 

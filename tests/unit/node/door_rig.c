@@ -94,9 +94,11 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
 static void on_writable(void *arg)
 {
     struct visit *v = arg;
-    size_t n = memory_ops.write(v->s, v->rest, v->rest_len);
-    memmove(v->rest, v->rest + n, v->rest_len - n);
-    v->rest_len -= n;
+    if (v->rest_len > 0) {
+        size_t n = memory_ops.write(v->s, v->rest, v->rest_len);
+        memmove(v->rest, v->rest + n, v->rest_len - n);
+        v->rest_len -= n;
+    }
     if (v->rest_len == 0 && v->has_end)
         memory_ops.end(v->s);
     pour(v);
