@@ -112,45 +112,52 @@ static int busy(const struct expose_entry *e, struct cyx_err *err)
     return cyx_fail(err, CYX_EBUSY, "%s is being changed: try again in a moment", e->spec.name);
 }
 
-/* The entry with its key in memory: the one there is, or a new one. */
-static int entry_for(struct expose *x, const struct expose_spec *spec, struct expose_entry **out,
-                     bool *is_new, struct cyx_err *err)
+/* The entry, if it may be changed now; NULL with `err`. */
+static struct expose_entry *entry_to_change(struct expose_entry *e, struct cyx_err *err)
 {
-    struct expose_entry *e = expose__entry(x, spec->name);
-    if (e != NULL && e->is_busy)
-        return busy(e, err);
-    if (e != NULL && e->seed == NULL)
-        return cyx_fail(err, e->trouble.code, "%s: %s", spec->name, e->trouble.msg);
-    if (e == NULL && x->n_entries == EXPOSE_SERVICES_MAX)
-        return cyx_fail(err, CYX_EFULL,
-                        "%d endpoints are kept at most: `cyx unexpose NAME --forget` removes one",
-                        EXPOSE_SERVICES_MAX);
-    *is_new = e == NULL;
-    if (e == NULL)
-        e = expose__entry_new(x, spec);
-    if (e == NULL)
-        return cyx_fail(err, CYX_ENOMEM, "no memory for the endpoint");
-    int rc = *is_new ? expose__set_seed(e, NULL, err) : 0;
-    if (rc < 0)
-        expose__entry_free(e);
+    if (e->is_busy)
+        (void)busy(e, err);
+    else if (e->seed == NULL)
+        (void)cyx_fail(err, e->trouble.code, "%s: %s", e->spec.name, e->trouble.msg);
     else
-        *out = e;
-    return rc;
+        return e;
+    return NULL;
+}
+
+/* A new one with a key of its own; NULL with `err`. */
+static struct expose_entry *entry_to_begin(struct expose *x, const struct expose_spec *spec,
+                                           struct cyx_err *err)
+{
+    if (x->n_entries == EXPOSE_SERVICES_MAX) {
+        (void)cyx_fail(err, CYX_EFULL,
+                       "%d endpoints are kept at most: `cyx unexpose NAME --forget` removes one",
+                       EXPOSE_SERVICES_MAX);
+        return NULL;
+    }
+    struct expose_entry *e = expose__entry_new(x, spec);
+    if (e == NULL) {
+        (void)cyx_fail(err, CYX_ENOMEM, "no memory for the endpoint");
+    } else if (expose__set_seed(e, NULL, err) < 0) {
+        expose__entry_free(e);
+        e = NULL;
+    }
+    return e;
 }
 
 int expose_add(struct expose *x, const struct expose_spec *spec, env_done_fn done, void *arg,
                struct cyx_err *err)
 {
     char name[EXPOSE_FILE_NAME];
-    bool is_new = false;
-    struct expose_entry *e = NULL;
-    int rc = entry_for(x, spec, &e, &is_new, err);
-    if (rc < 0)
-        return rc;
+    struct cyx_err own = { 0 };
+    err = err != NULL ? err : &own;
+    struct expose_entry *e = expose__entry(x, spec->name);
+    bool is_new = e == NULL;
+    e = is_new ? entry_to_begin(x, spec, err) : entry_to_change(e, err);
+    if (e == NULL)
+        return err->code;
     struct change *c = change_new(e, spec, done, arg);
-    if (c == NULL) {
-        rc = CYX_ENOMEM;
-    } else {
+    int rc = CYX_ENOMEM;
+    if (c != NULL) {
         c->is_on = true;
         c->is_new = is_new;
         rc = is_new ? vault_store(x->o.vault, expose__file(spec->name, name), e->seed, EXPOSE_SEED,

@@ -299,14 +299,15 @@ void endpoints__unexpose(void *state, struct node_call *call, const msgpack_obje
     }
     const char *name = expose_find(e->expose, what);
     struct removing *r = calloc(1, sizeof *r);
-    int rc = r == NULL ? cyx_fail(&err, CYX_ENOMEM, "no memory") : 0;
-    if (rc == 0) {
-        snprintf(r->name, sizeof r->name, "%s", name != NULL ? name : "");
-        r->call = call;
-        rc = expose_remove(e->expose, name != NULL ? name : what,
+    if (r == NULL) {
+        node_reply_error(call, CYX_ENOMEM, "no memory");
+        return;
+    }
+    r->call = call;
+    snprintf(r->name, sizeof r->name, "%s", name != NULL ? name : "");
+    int rc = expose_remove(e->expose, name != NULL ? name : what,
                            node__param_bool(params, "forget") ? EXPOSE_FORGET_KEY : EXPOSE_KEEP_KEY,
                            on_removed, r, &err);
-    }
     if (rc < 0) {
         free(r);
         node_reply_error(call, rc, "%s", err.msg);
