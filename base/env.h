@@ -202,6 +202,8 @@ struct env_ops {
     void (*post)(struct env *, env_fn, void *arg);
 
     int (*listener_addr)(const struct env_listener *, struct env_addr *); /* may be NULL */
+    void (*stream_reset)(struct env_stream *);                            /* may be NULL */
+    int (*stream_peer)(const struct env_stream *, struct env_addr *);     /* may be NULL */
 };
 
 struct env {
@@ -377,6 +379,19 @@ static inline void env_stream_close(struct env *e, struct env_stream *s)
         e->ops->stream_close(s);
 }
 
+/* The same, and the other end sees a reset (ECONNRESET), never an orderly end: for when what it got
+ * so far must not pass for the whole. A unix stream has no resets: there it is env_stream_close.
+ * NULL is fine. */
+static inline void env_stream_reset(struct env *e, struct env_stream *s)
+{
+    if (s == NULL)
+        return;
+    if (e->ops->stream_reset != NULL)
+        e->ops->stream_reset(s);
+    else
+        e->ops->stream_close(s);
+}
+
 static inline size_t env_stream_queued(struct env *e, const struct env_stream *s)
 {
     return e->ops->stream_queued(s);
@@ -387,6 +402,14 @@ static inline CYX_MUST_USE int env_stream_cred(struct env *e, const struct env_s
                                                struct env_cred *out)
 {
     return e->ops->stream_cred(s, out);
+}
+
+/* The address of a TCP stream's other end. 0, or CYX_EUNSUPPORTED for a unix socket or an
+ * environment that doesn't tell, or CYX_ECLOSED. */
+static inline CYX_MUST_USE int env_stream_peer(struct env *e, const struct env_stream *s,
+                                               struct env_addr *out)
+{
+    return e->ops->stream_peer != NULL ? e->ops->stream_peer(s, out) : CYX_EUNSUPPORTED;
 }
 
 /* Opens (creates) the store `name` ([a-z0-9-]{1,32}) of at most `max_bytes`. CYX_EBUSY, CYX_ENOSPC,

@@ -208,6 +208,36 @@ static void decode_dht(struct node_config *out, const struct conf *c)
     };
 }
 
+/* A front door speaks for the user: to others' machines only if somebody said so in so many words.
+ */
+static int decode_door(const struct conf *c, const char *table, bool *has, struct env_addr *at,
+                       struct cyx_err *err)
+{
+    const char *listen = conf_str(c, table, "listen");
+    *has = listen[0] != '\0';
+    int rc = *has ? env_addr_parse(at, listen, err) : 0;
+    if (rc == 0 && *has && !node__is_loopback(at) && !conf_bool(c, table, "allow_remote"))
+        return cyx_fail(err, CYX_EINVAL,
+                        "[%s] listen: \"%s\" is not a loopback address: whoever reaches it uses "
+                        "this node as you do; want 127.0.0.1:PORT or [::1]:PORT, or "
+                        "`allow_remote = true` as well",
+                        table, listen);
+    return rc;
+}
+
+static int decode_endpoints(struct node_config *out, const struct conf *c, struct cyx_err *err)
+{
+    struct endpoints_config *e = &out->endpoints;
+    int rc = decode_door(c, "socks", &e->has_socks, &e->socks_at, err);
+    e->is_socks_default = conf_line(c, "socks", "listen") == 0;
+    if (rc == 0)
+        rc = decode_door(c, "http", &e->has_tunnel, &e->tunnel_at, err);
+    e->wait_for_answer = conf_bool(c, "onion", "wait_for_answer");
+    e->is_relay = conf_bool(c, "onion", "relay") && out->mesh.is_listed;
+    e->hops = (unsigned)conf_int(c, "onion", "hops");
+    return rc;
+}
+
 int node_config_parse(struct node_config *out, const struct node_config_text *t,
                       const struct node_overrides *o, const struct conf_item *const *role_schemas,
                       size_t n, conf_complain_fn complain, void *arg, struct cyx_err *err)
@@ -230,6 +260,8 @@ int node_config_parse(struct node_config *out, const struct node_config_text *t,
         rc = decode_mesh(out, out->conf, err);
     if (rc == 0)
         decode_dht(out, out->conf);
+    if (rc == 0)
+        rc = decode_endpoints(out, out->conf, err);
     if (rc < 0 && complain != NULL)
         complain(arg, file, 0, err->msg);
     if (rc < 0)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "dht/dht.h"
 #include "mesh/mesh.h"
+#include "node/endpoints.h"
 #include "node/paths.h"
 
 enum {
@@ -53,6 +54,7 @@ struct node_config {
     struct mesh_config mesh; /* without identity; bootstrap points into this struct */
     struct mesh_contact *bootstrap;
     struct dht_config dht;
+    struct endpoints_config endpoints;
     bool has_metrics;
     struct env_addr metrics_at; /* loopback */
     enum log_level log_level;

@@ -72,7 +72,7 @@ int node__check_contact(const char *value, struct cyx_err *err)
     return mesh_contact_parse(&c, value, err);
 }
 
-static bool is_loopback(const struct env_addr *a)
+bool node__is_loopback(const struct env_addr *a)
 {
     static const uint8_t one[16] = { [15] = 1 };
     return env_addr_is_v4(a) ? a->ip[12] == 127 : memcmp(a->ip, one, 16) == 0;
@@ -84,13 +84,19 @@ int node__check_loopback(const char *value, struct cyx_err *err)
     if (value[0] == '\0')
         return 0;
     int rc = env_addr_parse(&a, value, err);
-    if (rc == 0 && !is_loopback(&a))
+    if (rc == 0 && !node__is_loopback(&a))
         rc = cyx_fail(err, CYX_EINVAL,
                       "\"%s\" is not a loopback address: metrics tell who talks to whom, so they "
                       "stay on this machine; want 127.0.0.1:PORT or [::1]:PORT (put a proxy with a "
                       "password in front to collect them from elsewhere)",
                       value);
     return rc;
+}
+
+int node__check_door(const char *value, struct cyx_err *err)
+{
+    struct env_addr a;
+    return value[0] == '\0' ? 0 : env_addr_parse(&a, value, err);
 }
 
 int node__check_family(const char *value, struct cyx_err *err)

@@ -2,6 +2,7 @@
  * from it. */
 #include "node/config.h"
 #include "node/config_check.h"
+#include "onion/limits.h"
 
 #define ROLE_DIR_DEFAULT "\"" CYX_ROLE_DIR "\""
 
@@ -172,6 +173,53 @@ const struct conf_item node_schema[] = {
       .def = "8192",
       .help = "Listed nodes remembered at most, 64 bytes of memory each: lookups begin with them; "
               "0: none" },
+
+    { .table = "onion",
+      .key = "relay",
+      .type = CONF_BOOL,
+      .def = "true",
+      .help = "Carry others' paths, on a listed node: what the network lives on" },
+    { .table = "onion",
+      .key = "hops",
+      .type = CONF_INT,
+      .min = 2,
+      .max = ONION_HOPS_MAX,
+      .def = "3",
+      .help = "Relays of a path on this node's side of the meeting point. More: slower, and rarely "
+              "better hidden" },
+    { .table = "onion",
+      .key = "wait_for_answer",
+      .type = CONF_BOOL,
+      .def = "false",
+      .help = "Front doors say success when the far end did, not when its descriptor lists the "
+              "port: a round trip later, and a closed port is told from a reset" },
+
+    { .table = "socks",
+      .key = "listen",
+      .type = CONF_STRING,
+      .max = 63,
+      .def = "\"127.0.0.1:9150\"",
+      .help = "Address and port of the SOCKS5 front door. Empty: off",
+      .check = node__check_door },
+    { .table = "socks",
+      .key = "allow_remote",
+      .type = CONF_BOOL,
+      .def = "false",
+      .help = "Let `listen` be more than loopback. Whoever reaches the port then uses this node as "
+              "you do, and sends in the clear up to it" },
+
+    { .table = "http",
+      .key = "listen",
+      .type = CONF_STRING,
+      .max = 63,
+      .def = "\"\"",
+      .help = "Address and port of the HTTP CONNECT front door (127.0.0.1:9151). Empty: off",
+      .check = node__check_door },
+    { .table = "http",
+      .key = "allow_remote",
+      .type = CONF_BOOL,
+      .def = "false",
+      .help = "The same for HTTP CONNECT" },
 
     { .table = "control",
       .key = "socket",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mp.h"
+#include "node/endpoints.h"
 #include "node/roles.h"
 
 static void method_methods(void *state, struct node_call *call, const msgpack_object *params);
@@ -101,13 +102,15 @@ static void method_methods(void *state, struct node_call *call, const msgpack_ob
     msgpack_sbuffer buf;
     msgpack_packer pk;
     (void)params;
-    size_t total = count(node_methods);
+    size_t total = count(node_methods) + count(endpoints_methods);
     for (size_t i = 0; i < roles_len(n->roles); i++)
         total += count(roles_at(n->roles, i)->methods);
     msgpack_sbuffer_init(&buf);
     msgpack_packer_init(&pk, &buf, msgpack_sbuffer_write);
     msgpack_pack_array(&pk, total);
     for (const struct node_method *m = node_methods; m->name != NULL; m++)
+        pack_method(&pk, "", m);
+    for (const struct node_method *m = endpoints_methods; m->name != NULL; m++)
         pack_method(&pk, "", m);
     for (size_t i = 0; i < roles_len(n->roles); i++) {
         const struct node_role *r = roles_at(n->roles, i);
@@ -117,16 +120,25 @@ static void method_methods(void *state, struct node_call *call, const msgpack_ob
     control_reply_buf(call, &buf);
 }
 
+static bool find_in(const struct node_method *m, const char *name, size_t len, void *state,
+                    struct control_target *out)
+{
+    for (; m->name != NULL; m++) {
+        if (strlen(m->name) == len && memcmp(m->name, name, len) == 0) {
+            *out = (struct control_target){ .fn = m->fn, .state = state };
+            return true;
+        }
+    }
+    return false;
+}
+
 bool node__find_method(void *arg, const char *name, size_t len, struct control_target *out)
 {
     struct node *n = arg;
     void *state = NULL;
-    for (const struct node_method *m = node_methods; m->name != NULL; m++) {
-        if (strlen(m->name) == len && memcmp(m->name, name, len) == 0) {
-            *out = (struct control_target){ .fn = m->fn, .state = n };
-            return true;
-        }
-    }
+    if (find_in(node_methods, name, len, n, out) ||
+        find_in(endpoints_methods, name, len, n->endpoints, out))
+        return true;
     const struct node_method *m = roles_method(n->roles, name, len, &state);
     if (m != NULL)
         *out = (struct control_target){ .fn = m->fn, .state = state };

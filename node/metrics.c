@@ -3,9 +3,11 @@
 #include "base/log.h"
 #include "dht/dht.h"
 #include "node/control.h"
+#include "node/endpoints.h"
 #include "node/gather.h"
 #include "node/methods.h"
 #include "node/node_internal.h"
+#include "node/onion_node.h"
 #include "node/roles.h"
 
 static void gauge(metric_fn fn, void *arg, const char *name, const char *help, uint64_t value)
@@ -82,6 +84,10 @@ void node__metrics(struct node *n, const struct node_gathered *g, metric_fn fn, 
         fn(arg, &g->metrics[i]);
     if (n->dht != NULL)
         dht_metrics(n->dht, fn, arg);
+    if (n->endpoints != NULL)
+        endpoints_metrics(n->endpoints, fn, arg);
+    if (n->onion != NULL)
+        node__onion_metrics(n, fn, arg);
     role_metrics(n, fn, arg);
 }
 

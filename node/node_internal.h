@@ -17,8 +17,10 @@
 
 struct control;
 struct dht;
+struct endpoints;
 struct metrics_server;
 struct node_pseudonym;
+struct onion;
 struct role_set;
 
 enum node_state { NODE_STARTING, NODE_JOINING, NODE_READY, NODE_STOPPING, NODE_STOPPED };
@@ -77,6 +79,8 @@ struct node {
     bool is_identity_new;
     struct dht *dht; /* on worker 0; NULL before the join, stopped before the meshes are */
     struct node_pseudonym *pseudonym; /* with the dht */
+    struct endpoints *endpoints;      /* from the listeners on; its stores from the join on */
+    struct onion *onion;              /* likewise on worker 0, after the dht; may be NULL */
     struct control *control;
     struct metrics_server *metrics;
     struct role_set *roles;

@@ -8,11 +8,13 @@
 #include "base/uv/env_uv.h"
 #include "dht/dht.h"
 #include "node/control.h"
+#include "node/endpoints.h"
 #include "node/gather.h"
 #include "node/keys.h"
 #include "node/methods.h"
 #include "node/metrics.h"
 #include "node/notify.h"
+#include "node/onion_node.h"
 #include "node/process.h"
 #include "node/pseudonym.h"
 #include "node/roles.h"
@@ -60,16 +62,23 @@ static void on_mesh_stopped(void *arg)
     env_uv_stop(node_env(n));
 }
 
-static void on_roles_stopped(void *arg)
+static void on_onion_stopped(void *arg)
 {
     struct node *n = arg;
-    if (n->state != NODE_STOPPING)
-        return; /* the deadline came first */
     if (n->pseudonym != NULL)
         node_pseudonym_stop(n->pseudonym);
     if (n->dht != NULL)
         dht_stop(n->dht); /* while links are up: it takes its questions back */
     workers_stop(n->workers, on_mesh_stopped, n);
+}
+
+static void on_roles_stopped(void *arg)
+{
+    struct node *n = arg;
+    if (n->state != NODE_STOPPING)
+        return; /* the deadline came first */
+    endpoints_set_onion(n->endpoints, NULL);
+    node__onion_stop(n, on_onion_stopped, n); /* while links are up: its ends say so */
 }
 
 static void on_stop_timeout(struct env_timer *t, void *arg)
@@ -206,6 +215,17 @@ static int open_dht(struct node *n, struct cyx_err *err)
     return rc;
 }
 
+/* After the dht, through which it finds and is found. */
+static int open_endpoints(struct node *n, struct cyx_err *err)
+{
+    int rc = node__onion_open(n, err);
+    if (rc == 0)
+        rc = endpoints_open(n->endpoints, n->identity, err);
+    if (rc == 0 && n->onion != NULL)
+        endpoints_set_onion(n->endpoints, n->onion);
+    return rc;
+}
+
 static void join(struct node *n)
 {
     struct cyx_err err = { 0 };
@@ -216,6 +236,8 @@ static void join(struct node *n)
     int rc = workers_open(n->workers, &n->config.mesh, &err);
     if (rc == 0)
         rc = open_dht(n, &err);
+    if (rc == 0)
+        rc = open_endpoints(n, &err);
     if (rc == 0) {
         node__step(n, NODE_STEP_JOIN);
         n->state = NODE_JOINING;
@@ -277,6 +299,8 @@ void node__finish(struct node *n)
         control_destroy(n->control); /* calls in flight let go of links and roles */
         metrics_destroy(n->metrics);
         roles_destroy(n->roles);
+        endpoints_destroy(n->endpoints);
+        node__onion_destroy(n);
         dht_destroy(n->dht);
         n->dht = NULL;
         workers_destroy(n->workers); /* runs the posts that wait: the node must stand */

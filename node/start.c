@@ -14,10 +14,12 @@
 #include "base/uv/env_uv.h"
 #include "node/confine.h"
 #include "node/control.h"
+#include "node/endpoints.h"
 #include "node/keys.h"
 #include "node/methods.h"
 #include "node/metrics.h"
 #include "node/notify.h"
+#include "node/onion_node.h"
 #include "node/privs.h"
 #include "node/roles.h"
 
@@ -156,10 +158,21 @@ static int open_metrics(struct node *n, struct cyx_err *err)
     return 0;
 }
 
+static int open_doors(struct node *n, struct cyx_err *err)
+{
+    const struct endpoints_options o = { .env = node_env(n),
+                                         .ops = node__door_ops(),
+                                         .config = n->config.endpoints };
+    n->endpoints = endpoints_create(&o, err);
+    return n->endpoints != NULL ? 0 : err->code;
+}
+
 static int open_listeners(struct node *n, struct cyx_err *err)
 {
     int rc = open_control(n, err);
-    return rc == 0 ? open_metrics(n, err) : rc;
+    if (rc == 0)
+        rc = open_metrics(n, err);
+    return rc == 0 ? open_doors(n, err) : rc;
 }
 
 static int create_roles(struct node *n, struct cyx_err *err)

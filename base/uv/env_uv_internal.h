@@ -185,5 +185,7 @@ int env_uv__stream_write(struct env_stream *s, const void *data, size_t len);
 void env_uv__stream_pause(struct env_stream *s, bool paused);
 void env_uv__stream_end(struct env_stream *s);
 void env_uv__stream_close(struct env_stream *s);
+void env_uv__stream_reset(struct env_stream *s);
+int env_uv__stream_peer(const struct env_stream *s, struct env_addr *out);
 size_t env_uv__stream_queued(const struct env_stream *s);
 int env_uv__stream_cred(const struct env_stream *s, struct env_cred *out);

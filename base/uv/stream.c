@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/uv/stream_internal.h"
+#include "base/uv/udp_internal.h"
 
 struct write_req {
     uv_write_t req;
@@ -203,6 +204,17 @@ void env_uv__stream_close(struct env_stream *s)
     uv_close(&s->h.handle, on_closed);
 }
 
+/* No linger: the kernel throws away what is queued and sends RST. A failing setsockopt (the
+ * connection is gone already) changes nothing. */
+void env_uv__stream_reset(struct env_stream *s)
+{
+    const struct linger none = { .l_onoff = 1, .l_linger = 0 };
+    uv_os_fd_t fd;
+    if (!s->is_unix && s->state != STREAM_CLOSING && uv_fileno(&s->h.handle, &fd) == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    env_uv__stream_close(s);
+}
+
 size_t env_uv__stream_queued(const struct env_stream *s)
 {
     return s->n_queued;
@@ -219,5 +231,17 @@ int env_uv__stream_cred(const struct env_stream *s, struct env_cred *out)
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
         return CYX_ECLOSED;
     *out = (struct env_cred){ .uid = cred.uid, .gid = cred.gid, .pid = cred.pid };
+    return 0;
+}
+
+int env_uv__stream_peer(const struct env_stream *s, struct env_addr *out)
+{
+    struct udp_sockaddr sa;
+    int len = sizeof sa.u;
+    if (s->is_unix)
+        return CYX_EUNSUPPORTED;
+    if (uv_tcp_getpeername(&s->h.tcp, &sa.u.any, &len) < 0 ||
+        !env_uv__from_sockaddr(&sa.u.any, out))
+        return CYX_ECLOSED;
     return 0;
 }

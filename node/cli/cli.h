@@ -21,9 +21,10 @@ struct cli_command {
     const char *name; /* one word, or a group's and one of its own ("dht get"); NULL ends a list */
     const char *args; /* "NODE", "[NODE]", or "" */
     unsigned min_args, max_args;
-    const char *help;     /* one line */
-    const char *text;     /* a paragraph for --help and the man page */
-    const char *complete; /* what its argument is: "node", "file", "words:a b c", or NULL */
+    const char *help;                 /* one line */
+    const char *text;                 /* a paragraph for --help and the man page */
+    const char *complete;             /* what its argument is: "node", "petname", "service", "file",
+                                         "words:a b c", or NULL */
     const struct cli_option *options; /* may be NULL */
     int (*run)(struct cli *c);        /* returns an exit status */
 };
@@ -54,7 +55,7 @@ enum cli_exit {
     CLI_UNREACHABLE = 3, /* no daemon answers */
 };
 
-enum { CLI_VALUES_MAX = 24 };
+enum { CLI_VALUES_MAX = 160 }; /* an option may be given many times (--auth) */
 
 struct cli {
     const struct cli_program *program;

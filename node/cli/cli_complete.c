@@ -1,5 +1,5 @@
 /* Completions for bash, zsh and fish from the same table. Where an argument is a node, the shell
- * asks the running daemon (`cyx peers --ids`). */
+ * asks the running daemon (`cyx peers --ids`), and likewise for petnames and services. */
 #include <string.h>
 
 #include "node/cli/cli.h"
@@ -19,6 +19,10 @@ static const char *dynamic_of(const struct cli_program *p, const struct cli_comm
     buf[0] = '\0';
     if (cmd->complete != NULL && strcmp(cmd->complete, "node") == 0)
         snprintf(buf, cap, "$(%s peers --ids 2>/dev/null)", p->name);
+    else if (cmd->complete != NULL && strcmp(cmd->complete, "petname") == 0)
+        snprintf(buf, cap, "$(%s name ls --names 2>/dev/null)", p->name);
+    else if (cmd->complete != NULL && strcmp(cmd->complete, "service") == 0)
+        snprintf(buf, cap, "$(%s services --names 2>/dev/null)", p->name);
     else if (cmd->complete != NULL && strncmp(cmd->complete, "words:", 6) == 0)
         snprintf(buf, cap, "%s", cmd->complete + 6);
     return buf;

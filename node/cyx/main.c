@@ -66,7 +66,43 @@ static const struct cli_option dht_announce_options[] = {
     { NULL, 0, NULL, NULL, NULL },
 };
 
+static const struct cli_option expose_options[] = {
+    { "name", 'n', "NAME", NULL, "its name on this machine (made from the backend if not said)" },
+    { "ports", 'p', "V:B,...", NULL, "virtual ports and their backends; V alone is BACKEND's" },
+    { "auth", 'a', "KEY", NULL, "only holders of this client key may find it; may be repeated" },
+    { "udp", 0, NULL, NULL, "take datagrams as well" },
+    { "no-wait", 0, NULL, NULL, "don't wait until it is ready" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option unexpose_options[] = {
+    { "forget", 0, NULL, NULL, "destroy its key as well: the address is gone for good" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option names_options[] = {
+    { "names", 0, NULL, NULL, "print the names only, one a line" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option key_new_options[] = {
+    { "replace", 0, NULL, NULL, "draw another where there is one" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+static const struct cli_option connect_options[] = {
+    { "isolate", 0, "TAG", NULL, "share no path with connections of another TAG" },
+    { NULL, 0, NULL, NULL, NULL },
+};
+
 static const struct cli_group groups[] = {
+    { "name", "names on this machine for addresses of hidden endpoints",
+      "A name stands for an address on this machine only: `cyx name add blog ADDRESS`, then "
+      "blog.cyx works in every program that uses the front doors, and www.blog.cyx as well." },
+    { "key", "client keys for endpoints that only some may read",
+      "An endpoint exposed with --auth can be found only with a key its operator knows. Each "
+      "address gets a key of its own. The private half stays on this machine (clients.key in the "
+      "data folder)." },
     { "dht", "records in the distributed hash table",
       "The DHT keeps signed records at the nodes whose ids are nearest to their keys. A node that "
       "is "
@@ -136,6 +172,52 @@ static const struct cli_command commands[] = {
       "listed "
       "nodes the network has.",
       NULL, NULL, cyx_dht_stats },
+    { "expose", "BACKEND", 1, 1, "offer a service of this machine as a hidden endpoint",
+      "Makes BACKEND reachable at an address of its own: PORT (of this machine), ADDRESS:PORT "
+      "(numeric) or unix:PATH. It keeps its port number, a unix socket gets 80; --ports says "
+      "otherwise: `cyx expose 8080 --ports 80` offers it at port 80, `--ports "
+      "80:8080,22:192.0.2.7:22` two backends. Waits until the endpoint was found from outside, as "
+      "a visitor would, and prints its address. What was begun goes on when this command is "
+      "interrupted, and comes back with the daemon under the same address. The same name again "
+      "changes what it offers.",
+      NULL, expose_options, cyx_expose },
+    { "unexpose", "NAME", 1, 1, "stop offering a service",
+      "Stops the endpoint NAME (or the one with that address) at once and resets its visitors. Its "
+      "key stays: exposed again under that name it has the same address.",
+      "service", unexpose_options, cyx_unexpose },
+    { "services", "", 0, 0, "the hidden endpoints of this node",
+      "Shows one row for each: name, state, ports, visitors, address, and what keeps one from "
+      "being "
+      "ready.",
+      "service", names_options, cyx_services },
+    { "connect", "NAME PORT", 2, 2, "a connection to an endpoint on standard input and output",
+      "Connects to PORT of the endpoint NAME (an address or a name of this machine) through the "
+      "SOCKS front door, as in `ssh -o ProxyCommand=\"cyx connect %h %p\" me@ADDRESS.cyx`. The end "
+      "of standard input ends that direction only. Exits with 0 only if the other end ended in "
+      "order.",
+      "petname", connect_options, cyx_connect_to },
+    { "name add", "NAME ADDRESS", 2, 2, "give an address a name",
+      "NAME.cyx stands for ADDRESS from "
+      "now on. A name has 1 to 55 letters, digits and inner hyphens.",
+      NULL, NULL, cyx_name_add },
+    { "name rm", "NAME", 1, 1, "take a name away", "NAME stands for nothing any more.", "petname",
+      NULL, cyx_name_rm },
+    { "name ls", "", 0, 0, "the names", "Shows names and addresses.", NULL, names_options,
+      cyx_name_ls },
+    { "key new", "NAME", 1, 1, "draw a client key for an endpoint",
+      "Draws a key for the endpoint NAME (an address or a name of this machine) and prints its "
+      "public half, for the operator's --auth.",
+      "petname", key_new_options, cyx_key_new },
+    { "key show", "[NAME]", 0, 1, "the public halves of client keys",
+      "Shows the client key for NAME, or all.", "petname", NULL, cyx_key_show },
+    { "why", "NAME [PORT]", 1, 2, "try to reach an endpoint, step by step",
+      "Reaches for PORT (80 if not said) of the endpoint NAME from scratch and shows each stage, "
+      "what it took and how it went, and what to do where one failed. Fails when one did.",
+      "petname", NULL, cyx_why },
+    { "paths", "", 0, 0, "this node's own paths",
+      "Shows what paths this node has built, for what, over which relays, and how many others' "
+      "paths it carries.",
+      NULL, NULL, cyx_paths },
     { "metrics", "", 0, 0, "all counters, as Prometheus text",
       "Prints what the metrics port would serve.", NULL, NULL, cyx_metrics },
     { "time-accept", "", 0, 0, "accept a step of network time of more than a day",

@@ -351,4 +351,5 @@ const struct env_ops sim__ops = {
     .work_cancel = sim__work_cancel,
     .post = sim__post,
     .listener_addr = sim__listener_addr,
+    .stream_reset = sim__stream_reset,
 };

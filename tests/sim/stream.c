@@ -286,6 +286,18 @@ void sim__stream_close(struct env_stream *s)
     free(s);
 }
 
+/* What is still on its way is lost, as the kernel's queue is. */
+void sim__stream_reset(struct env_stream *s)
+{
+    struct sim_conn *c = s->conn;
+    if (c != NULL && !s->is_dead && c->target.kind == ENV_TCP) {
+        half_clear(&c->half[1 - s->side]);
+        send_reset(c, 1 - s->side, CYX_ECLOSED);
+        s->is_dead = true; /* nothing more to say at its close */
+    }
+    sim__stream_close(s);
+}
+
 size_t sim__stream_queued(const struct env_stream *s)
 {
     return s->conn != NULL ? s->conn->half[1 - s->side].queued : 0;

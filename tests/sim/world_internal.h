@@ -302,5 +302,6 @@ int sim__stream_write(struct env_stream *s, const void *data, size_t len);
 void sim__stream_pause(struct env_stream *s, bool paused);
 void sim__stream_end(struct env_stream *s);
 void sim__stream_close(struct env_stream *s);
+void sim__stream_reset(struct env_stream *s);
 size_t sim__stream_queued(const struct env_stream *s);
 int sim__stream_cred(const struct env_stream *s, struct env_cred *out);

@@ -215,6 +215,31 @@ static void check_crash(struct sim_run *r)
     sim_destroy(s.w);
 }
 
+/* A reset is no end, and what was on its way is lost; a unix stream has only ends. */
+static void check_reset(struct sim_run *r)
+{
+    struct stage s;
+    stage_init(&s, r, false);
+    dial(&s);
+    run_for(s.w, SIM_S(1));
+    pour(&s.client, 1000);
+    env_stream_reset(sim_node_env(s.client.node), s.client.s);
+    s.client.s = NULL;
+    run_for(s.w, SIM_S(1));
+    run_check(r, s.server.n_closed == 1 && s.server.close_code == CYX_ECLOSED && !s.server.has_eof,
+              "a reset: closed %u, end %d", s.server.n_closed, s.server.has_eof);
+    run_check(r, s.server.n_in < 1000, "a reset lost nothing");
+    sim_destroy(s.w);
+    stage_init(&s, r, true);
+    dial(&s);
+    run_for(s.w, SIM_S(1));
+    env_stream_reset(sim_node_env(s.client.node), s.client.s);
+    s.client.s = NULL;
+    run_for(s.w, SIM_S(1));
+    run_check(r, s.server.n_closed == 0 && s.server.has_eof, "a unix stream was reset");
+    sim_destroy(s.w);
+}
+
 static void check_partition(struct sim_run *r)
 {
     struct stage s;
@@ -243,6 +268,7 @@ static void run(struct sim_run *r)
     check_push_back(r);
     check_refusals(r);
     check_crash(r);
+    check_reset(r);
     check_partition(r);
     run_figure(r, "nodes", "nodes in a case", 2, "");
 }

@@ -68,6 +68,14 @@ static const struct {
     { "[dht]\nstore = \"1025MiB\"", "from 1MiB to 1GiB", 2 },
     { "[dht]\nroster = 65537", "from 0 to 65536", 2 },
     { "[dht]\nroster = -1", "from 0 to 65536", 2 },
+    { "[onion]\nhops = 1", "from 2 to 5", 2 },
+    { "[onion]\nhops = 6", "from 2 to 5", 2 },
+    { "[onion]\nrelay = \"yes\"", "relay", 2 },
+    { "[socks]\nlisten = \"9150\"", "9150", 2 },
+    { "[socks]\nlisten = \"localhost:9150\"", "localhost", 2 },
+    { "[socks]\nlisten = \"0.0.0.0:9150\"", "[socks] listen: \"0.0.0.0:9150\" is not a loop", 0 },
+    { "[http]\nlisten = \"192.0.2.7:9151\"", "allow_remote", 0 },
+    { "[http]\nlisten = \"[::]:9151\"\n[socks]\nallow_remote = true", "[http] listen", 0 },
     { "[control]\nsocket = \"x.sock\"", "absolute", 2 },
     { "[control]\ngroup = \"no-such-group-here\"", "groupadd", 2 },
     { "[metrics]\nlisten = \"0.0.0.0:9410\"", "loopback", 2 },
@@ -196,6 +204,33 @@ Test(config, example_files_load)
         node_config_fini(&c);
         node_config_text_fini(&t);
     }
+}
+
+Test(config, front_doors_are_on_loopback_unless_said_otherwise)
+{
+    struct node_config c;
+    struct complaints seen;
+    cr_assert_eq(parse(&c, "", &seen), 0);
+    cr_expect(c.endpoints.has_socks && c.endpoints.is_socks_default && !c.endpoints.has_tunnel);
+    cr_expect_eq(c.endpoints.socks_at.port, 9150);
+    cr_expect_eq(c.endpoints.hops, 3u);
+    cr_expect(!c.endpoints.is_relay, "not listed");
+    node_config_fini(&c);
+    cr_assert_eq(parse(&c,
+                       "[mesh]\nlisted = true\n[socks]\nlisten = \"\"\n[http]\n"
+                       "listen = \"[::]:9151\"\nallow_remote = true\n[onion]\nhops = 2",
+                       &seen),
+                 0, "%s", seen.text);
+    cr_expect(!c.endpoints.has_socks && c.endpoints.has_tunnel && c.endpoints.is_relay);
+    cr_expect_eq(c.endpoints.tunnel_at.port, 9151);
+    cr_expect_eq(c.endpoints.hops, 2u);
+    node_config_fini(&c);
+    cr_assert_eq(parse(&c, "[socks]\nlisten = \"[::1]:9150\"", &seen), 0);
+    cr_expect(!c.endpoints.is_socks_default);
+    node_config_fini(&c);
+    cr_assert_eq(parse(&c, "[mesh]\nlisted = true\n[onion]\nrelay = false", &seen), 0);
+    cr_expect(!c.endpoints.is_relay);
+    node_config_fini(&c);
 }
 
 Test(config, man_page_names_every_setting)

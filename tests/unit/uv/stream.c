@@ -291,6 +291,53 @@ Test(uv_stream, a_peer_that_goes_away_is_an_end_then_an_error, .timeout = 60)
     talk_end(&t);
 }
 
+/* What a reader sees of a peer that resets: an error, and no end before it. */
+Test(uv_stream, a_reset_is_no_orderly_end, .timeout = 60)
+{
+    struct talk t;
+    talk_start(&t, true);
+    connect_to(&t);
+    cr_assert_eq(env_stream_write(t.w.e, t.server.s, "some of it", 10), 0);
+    run_until(t.w.e, &t.client.n_bytes, 10);
+    env_stream_reset(t.w.e, t.server.s);
+    t.server.s = NULL;
+    run_until(t.w.e, &t.client.n_closed, 1);
+    cr_expect_eq(t.client.n_ends, 0u);
+    cr_expect_eq(t.client.closed_code, CYX_ECLOSED);
+    talk_end(&t);
+}
+
+Test(uv_stream, a_reset_follows_an_end_that_was_not_the_last_word, .timeout = 60)
+{
+    struct talk t;
+    talk_start(&t, true);
+    connect_to(&t);
+    env_stream_end(t.w.e, t.server.s);
+    run_until(t.w.e, &t.client.n_ends, 1);
+    env_stream_reset(t.w.e, t.server.s);
+    t.server.s = NULL;
+    int rc = 0; /* the reader stopped at the end; a write finds out */
+    for (unsigned i = 0; i < 20 && t.client.n_closed == 0 && rc == 0; i++) {
+        rc = env_stream_write(t.w.e, t.client.s, "x", 1);
+        run_turns(t.w.e, 1);
+    }
+    run_until(t.w.e, &t.client.n_closed, 1);
+    talk_end(&t);
+}
+
+Test(uv_stream, tells_the_address_of_a_tcp_peer_and_of_no_unix_peer, .timeout = 60)
+{
+    struct talk t;
+    struct env_addr peer;
+    talk_start(&t, true);
+    connect_to(&t);
+    cr_assert_eq(env_stream_peer(t.w.e, t.client.s, &peer), 0);
+    cr_expect(env_addr_equal(&peer, &t.at.addr));
+    cr_assert_eq(env_stream_peer(t.w.e, t.server.s, &peer), 0);
+    cr_expect_eq(peer.ip[12], 127);
+    talk_end(&t);
+}
+
 Test(uv_stream, a_stream_may_be_closed_in_its_own_callback, .timeout = 60)
 {
     struct talk t;
