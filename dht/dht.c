@@ -221,12 +221,6 @@ bool dht__check(const struct dht *d)
            dht_cache_len(d->cache) <= DHT_CACHE;
 }
 
-size_t dht_roster_record(struct dht *d, const uint8_t id[static DHT_ID],
-                         uint8_t out[static MESH_NODE_RECORD_MAX])
-{
-    return d->sync != NULL ? dht_sync_record(d->sync, id, out) : 0;
-}
-
 bool dht_roster_is_ready(const struct dht *d)
 {
     return d->sync != NULL && dht_sync_is_ready(d->sync);

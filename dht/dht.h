@@ -149,9 +149,6 @@ enum mesh_rpc_status dht_roster_answer(struct dht *d, unsigned method, const msg
 
 /* The roster of listed nodes (dht/roster.h); NULL when none is kept. */
 struct dht_roster *dht_roster_of(struct dht *d);
-/* The node record held of a roster entry: its length, or 0. */
-size_t dht_roster_record(struct dht *d, const uint8_t id[static DHT_ID],
-                         uint8_t out[static MESH_NODE_RECORD_MAX]);
 /* A sync brought nothing new, or enough nodes are known to build paths of. */
 bool dht_roster_is_ready(const struct dht *d);
 struct mesh *dht_mesh(struct dht *d);

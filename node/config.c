@@ -233,7 +233,11 @@ static int decode_endpoints(struct node_config *out, const struct conf *c, struc
     if (rc == 0)
         rc = decode_door(c, "http", &e->has_tunnel, &e->tunnel_at, err);
     e->wait_for_answer = conf_bool(c, "onion", "wait_for_answer");
-    e->is_relay = conf_bool(c, "onion", "relay") && out->mesh.is_listed;
+    /* A path's two links may belong to different threads: paths don't cross those. */
+    e->is_relay = conf_bool(c, "onion", "relay") && out->mesh.is_listed && out->workers <= 1 &&
+                  out->dht.roster_max != SIZE_MAX;
+    if (e->is_relay)
+        out->mesh.roles |= MESH_ROLE_RELAY_PATHS;
     e->hops = (unsigned)conf_int(c, "onion", "hops");
     return rc;
 }

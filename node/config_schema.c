@@ -182,8 +182,8 @@ const struct conf_item node_schema[] = {
     { .table = "onion",
       .key = "hops",
       .type = CONF_INT,
-      .min = 2,
-      .max = ONION_HOPS_MAX,
+      .min = 3,
+      .max = 4,
       .def = "3",
       .help = "Relays of a path on this node's side of the meeting point. More: slower, and rarely "
               "better hidden" },

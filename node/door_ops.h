@@ -35,7 +35,7 @@ struct door_ops {
                              void (*done)(void *arg, enum onion_fail why), void *arg,
                              struct cyx_err *err);
     void (*why_cancel)(struct onion_why *w);
-    void (*status)(struct onion *o, struct onion_status *out);
+    void (*status)(struct onion *o, struct onion_summary *out);
     void (*paths_each)(struct onion *o, bool (*fn)(void *arg, const struct onion_path_row *row),
                        void *arg);
 

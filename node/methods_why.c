@@ -189,7 +189,7 @@ static bool pack_path(void *arg, const struct onion_path_row *row)
     return true;
 }
 
-static void pack_status(msgpack_packer *pk, const struct onion_status *s)
+static void pack_status(msgpack_packer *pk, const struct onion_summary *s)
 {
     node__pack_kv_bool(pk, "ready", s->is_ready);
     node__pack_kv_u64(pk, "relays", s->relays);
@@ -205,7 +205,7 @@ static void pack_status(msgpack_packer *pk, const struct onion_status *s)
 void endpoints__paths(void *state, struct node_call *call, const msgpack_object *params)
 {
     struct endpoints *e = state;
-    struct onion_status status;
+    struct onion_summary status;
     size_t n = 0;
     msgpack_sbuffer buf;
     msgpack_packer pk;

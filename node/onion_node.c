@@ -1,5 +1,7 @@
 #include "node/onion_node.h"
 
+#include "base/log.h"
+
 static const struct door_ops ops = { .dial = onion_dial,
                                      .write = onion_stream_write,
                                      .consumed = onion_stream_consumed,
@@ -33,6 +35,12 @@ int node__onion_open(struct node *n, struct cyx_err *err)
 {
     const struct onion_config c = { .is_relay = n->config.endpoints.is_relay,
                                     .hops = n->config.endpoints.hops };
+    /* Paths begin on worker 0 and end on any other's links; without a roster there is nothing to
+     * choose from. */
+    if (n->config.workers > 1 || dht_roster_of(n->dht) == NULL) {
+        log_info(n->log, "onion", "off: hidden endpoints need workers = 1 and a roster");
+        return 0;
+    }
     n->onion = onion_create(node_mesh(n), n->dht, &c, err);
     return n->onion != NULL ? onion_start(n->onion, err) : err->code;
 }
@@ -53,5 +61,6 @@ void node__onion_destroy(struct node *n)
 
 void node__onion_metrics(struct node *n, metric_fn fn, void *arg)
 {
-    onion_metrics(n->onion, fn, arg);
+    if (n->onion != NULL)
+        onion_metrics(n->onion, fn, arg);
 }

@@ -172,7 +172,9 @@ static struct ask_path *path_new(struct onion_asks *a)
 /* One more. False: not now. */
 static bool path_begin(struct onion_asks *a)
 {
-    struct onion_path_options o = { .last.command = ONION_BUILD_END, .is_kept = true, .purpose = "lookup" };
+    struct onion_path_options o = { .last.command = ONION_BUILD_END,
+                                    .is_kept = true,
+                                    .purpose = "lookup" };
     struct ask_path *p = a->n_paths < ONION_ASK_PATHS ? path_new(a) : NULL;
     if (p == NULL)
         return false;

@@ -24,7 +24,7 @@ static bool node_of(void *arg, const uint8_t id[static DHT_ID], struct mesh_node
 {
     struct onion_picker *p = arg;
     uint8_t record[MESH_NODE_RECORD_MAX];
-    size_t len = dht_roster_record(p->dht, id, record);
+    size_t len = dht_node_record(p->dht, id, record);
     return len > 0 && mesh_node_record_form(out, mesh_time(p->mesh), record, len) == DROP_NONE;
 }
 

@@ -557,9 +557,9 @@ static struct onion_why *do_why(struct onion *o, const struct onion_target *to,
     return w;
 }
 
-static void get_status(struct onion *o, struct onion_status *out)
+static void get_status(struct onion *o, struct onion_summary *out)
 {
-    *out = (struct onion_status){ .is_ready = true,
+    *out = (struct onion_summary){ .is_ready = true,
                                   .relays = 12,
                                   .guards_up = 3,
                                   .services = memory_services(o),
