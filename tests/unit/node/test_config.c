@@ -68,8 +68,8 @@ static const struct {
     { "[dht]\nstore = \"1025MiB\"", "from 1MiB to 1GiB", 2 },
     { "[dht]\nroster = 65537", "from 0 to 65536", 2 },
     { "[dht]\nroster = -1", "from 0 to 65536", 2 },
-    { "[onion]\nhops = 1", "from 2 to 5", 2 },
-    { "[onion]\nhops = 6", "from 2 to 5", 2 },
+    { "[onion]\nhops = 1", "from 3 to 4", 2 },
+    { "[onion]\nhops = 6", "from 3 to 4", 2 },
     { "[onion]\nrelay = \"yes\"", "relay", 2 },
     { "[socks]\nlisten = \"9150\"", "9150", 2 },
     { "[socks]\nlisten = \"localhost:9150\"", "localhost", 2 },
@@ -218,12 +218,12 @@ Test(config, front_doors_are_on_loopback_unless_said_otherwise)
     node_config_fini(&c);
     cr_assert_eq(parse(&c,
                        "[mesh]\nlisted = true\n[socks]\nlisten = \"\"\n[http]\n"
-                       "listen = \"[::]:9151\"\nallow_remote = true\n[onion]\nhops = 2",
+                       "listen = \"[::]:9151\"\nallow_remote = true\n[onion]\nhops = 4",
                        &seen),
                  0, "%s", seen.text);
     cr_expect(!c.endpoints.has_socks && c.endpoints.has_tunnel && c.endpoints.is_relay);
     cr_expect_eq(c.endpoints.tunnel_at.port, 9151);
-    cr_expect_eq(c.endpoints.hops, 2u);
+    cr_expect_eq(c.endpoints.hops, 4u);
     node_config_fini(&c);
     cr_assert_eq(parse(&c, "[socks]\nlisten = \"[::1]:9150\"", &seen), 0);
     cr_expect(!c.endpoints.is_socks_default);
