@@ -143,6 +143,7 @@ struct mesh {
     bool is_started, is_stopping, is_gcm;
     struct mesh_carrier *carrier;
     struct mesh_remembered *remembered;
+    uint64_t heard_ns; /* when the last valid packet came, from whomever */
     struct nettime time;
 
     /* tables */

@@ -474,6 +474,29 @@ static void begin_many(void *arg)
     }
 }
 
+/* The cable is out: that says nothing about anybody else. */
+Test(dht, a_dead_uplink_costs_no_contact)
+{
+    boot_all(5);
+    struct dht_stats before, after;
+    dht_get_stats(members[0].dht, &before);
+    cr_assert_geq(before.contacts, 4u);
+    sim_node_set_group(few.node[0].sim, 1);
+    struct record r;
+    provider(&r, 1, 7);
+    for (unsigned i = 0; i < 8; i++) {
+        few_run_ms(&few, 60000);
+        struct finding g = find(&members[0], &r, DHT_FIND_FRESH);
+        cr_expect_neq(g.code, 0);
+    }
+    dht_get_stats(members[0].dht, &after);
+    cr_expect_eq(after.contacts, before.contacts);
+    sim_node_set_group(few.node[0].sim, 0);
+    few_run_ms(&few, 1000);
+    dht_get_stats(members[0].dht, &after);
+    cr_expect_eq(after.contacts, before.contacts);
+}
+
 Test(dht, lookups_wait_up_to_the_bound_and_all_end)
 {
     boot_all(4);
