@@ -544,6 +544,42 @@ static void begin_and_cancel(void *arg)
     cancel(arg);
 }
 
+struct publishing {
+    unsigned published, refused, next;
+};
+
+static void publish_many(void *arg)
+{
+    struct publishing *q = arg;
+    for (unsigned end = q->next + DHT_LOOKUPS; q->next < end; q->next++) {
+        unsigned i = q->next;
+        uint8_t record[DHT_PROVIDER_MAX];
+        struct dht_provider p = made_provider(&made);
+        p.content[0] = (uint8_t)i;
+        p.content[1] = (uint8_t)(i >> 8);
+        p.expiry = now() + 7200;
+        int len = dht_provider_build(&p, &made.net, made.self.sk, record);
+        cr_assert_gt(len, 0);
+        int code = dht_publish(members[0].dht, record, (size_t)len, NULL, NULL, NULL);
+        cr_expect(code == 0 || code == CYX_EFULL, "record %u: %d", i, code);
+        q->published += code == 0;
+        q->refused += code == CYX_EFULL;
+    }
+}
+
+Test(dht, publishes_no_more_records_than_its_bound)
+{
+    struct publishing q = { 0 };
+    boot_all(1);
+    while (q.next <= DHT_OWN_RECORDS) { /* as many at a time as there may be lookups */
+        few_in(members[0].node, publish_many, &q);
+        few_run_ms(&few, 20000);
+    }
+    cr_expect_eq(q.published, (unsigned)DHT_OWN_RECORDS);
+    cr_expect_eq(q.refused, q.next - DHT_OWN_RECORDS);
+    check_all();
+}
+
 Test(dht, a_lookup_can_be_cancelled_at_any_moment)
 {
     struct record r;
