@@ -9,32 +9,19 @@
 #include <string.h>
 
 #include "base/mp.h"
-#include "base/secret.h"
 #include "dht/dht_internal.h"
-#include "tests/sim/world.h"
+#include "tests/fuzz/lib/nodes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { NODES = 3, OPS_MAX = 120, HELD = 64, FINDS = 16, RECORDS = 64, KEYS = 5 };
-
-struct node {
-    unsigned number;
-    struct sim_node *sim;
-    struct mesh *mesh;
-    struct mesh_identity *identity;
-    struct mesh_config config;
-    struct mesh_contact contact;
-    struct mesh_request *held[HELD]; /* a peer's: answers that it owes */
-    unsigned n_held;
-};
 
 struct record {
     uint8_t data[DHT_DESCRIPTOR_MAX];
     size_t len;
 };
 
-static struct node nodes[NODES];
-static struct mesh_identity snapshot[NODES];
+static struct fuzz_node nodes[NODES];
 static struct mesh_network net;
 static struct sim_world *world;
 static struct record pool[RECORDS];
@@ -46,12 +33,6 @@ static struct dht *dht; /* of the first node */
 static struct dht_find *finds[FINDS];
 static uint8_t mood; /* what the next callback of the DHT does */
 static bool is_on_the_stack;
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- the pool of records --------------------------------------------------------------------- */
 
@@ -66,21 +47,21 @@ static void make_key(struct key *k, uint8_t seed, enum mesh_pow_purpose purpose)
     struct mesh_pow_subject s = { .purpose = purpose };
     crypto_sign_seed_keypair(k->pk, k->sk, seed32);
     memcpy(s.x, k->pk, sizeof s.x);
-    must(mesh_pow_solve(&s, 1, nonce, NULL, k->puzzle, NULL) == 0);
+    fuzz_must(mesh_pow_solve(&s, 1, nonce, NULL, k->puzzle, NULL) == 0);
 }
 
 static uint8_t *next_record(void)
 {
-    must(n_pool < RECORDS);
+    fuzz_must(n_pool < RECORDS);
     return pool[n_pool].data;
 }
 
 static void keep_record(int len, uint64_t now)
 {
     struct dht_value v;
-    must(len > 0);
+    fuzz_must(len > 0);
     pool[n_pool].len = (size_t)len;
-    must(dht_value_parse(&v, &net, now, pool[n_pool].data, (size_t)len) == DROP_NONE);
+    fuzz_must(dht_value_parse(&v, &net, now, pool[n_pool].data, (size_t)len) == DROP_NONE);
     memcpy(places[n_places++], v.places[0], DHT_ID);
     n_pool++;
 }
@@ -205,7 +186,7 @@ static struct mesh_items any_items(struct reader *in)
 
 static void serve(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)items;
     (void)n;
     if (me->n_held == HELD)
@@ -214,44 +195,29 @@ static void serve(void *arg, struct mesh_request *rq, const msgpack_object *item
         me->held[me->n_held++] = rq;
 }
 
-static void reply_one(struct node *me, struct reader *in)
+static void reply_one(struct fuzz_node *me, struct reader *in)
 {
     uint8_t status = reader_u8(in) % 9;
     struct mesh_items items = any_items(in);
     mesh_reply(me->held[--me->n_held], (enum mesh_rpc_status)status, &items);
 }
 
-static void forget_held(struct node *me)
-{
-    while (me->n_held > 0)
-        mesh_reply(me->held[--me->n_held], MESH_RPC_BUSY, NULL);
-}
-
-static void ignore(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
-{
-    (void)arg;
-    (void)code;
-    (void)status;
-    (void)items;
-    (void)n;
-}
-
-static struct mesh_link *link_to_dht(struct node *me)
+static struct mesh_link *link_to_dht(struct fuzz_node *me)
 {
     return mesh_link_by_id(me->mesh, nodes[0].identity->id);
 }
 
-static void ask(struct node *me, unsigned method, const struct mesh_items *items)
+static void ask(struct fuzz_node *me, unsigned method, const struct mesh_items *items)
 {
     struct mesh_link *l = link_to_dht(me);
     if (l == NULL)
         (void)mesh_dial(me->mesh, &nodes[0].contact, NULL);
-    else if (mesh_call(l, method, items, 0, ignore, NULL, NULL) != 0)
+    else if (mesh_call(l, method, items, 0, fuzz_ignore, NULL, NULL) != 0)
         return;
 }
 
 /* A well-formed STORE of a record, or FIND near one. */
-static void ask_well(struct node *me, struct reader *in)
+static void ask_well(struct fuzz_node *me, struct reader *in)
 {
     static struct record r;
     uint8_t buf[DHT_DESCRIPTOR_MAX + 64];
@@ -270,7 +236,7 @@ static void ask_well(struct node *me, struct reader *in)
     ask(me, MESH_METHOD_FIND, &(struct mesh_items){ buf, writer_len(&w), 3 });
 }
 
-static void peer_turn(struct node *me, struct reader *in)
+static void peer_turn(struct fuzz_node *me, struct reader *in)
 {
     uint8_t what = reader_u8(in);
     struct mesh_items items;
@@ -347,7 +313,7 @@ static void found(void *arg, int code, const struct dht_found *f)
     struct dht_find **at = arg;
     *at = NULL;
     for (size_t i = 0; i < f->n_values; i++)
-        must(dht_value_verify(&f->values[i], &net, mesh_time(nodes[0].mesh)) == DROP_NONE);
+        fuzz_must(dht_value_verify(&f->values[i], &net, mesh_time(nodes[0].mesh)) == DROP_NONE);
     act(code);
 }
 
@@ -363,7 +329,7 @@ static void begin_find(uint8_t what, unsigned at)
 static void stored(void *arg, int code, const struct dht_stored *s)
 {
     (void)arg;
-    must(s->stored + s->stale + s->refused <= s->asked || code != 0);
+    fuzz_must(s->stored + s->stale + s->refused <= s->asked || code != 0);
     act(code);
 }
 
@@ -371,7 +337,7 @@ static void create_dht(void)
 {
     dht = dht_create(nodes[0].mesh,
                      &(struct dht_config){ .is_serving = true, .store_bytes = 64 << 10 }, NULL);
-    must(dht != NULL);
+    fuzz_must(dht != NULL);
     (void)!dht_start(dht, NULL);
 }
 
@@ -423,98 +389,52 @@ static void dht_turn(struct reader *in)
 
 static void boot(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     me->mesh = mesh_create(sim_node_env(s), &me->config, NULL);
-    must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
+    fuzz_must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
     if (me->number == 0) {
         create_dht();
         return;
     }
-    must(mesh_serve(me->mesh, MESH_METHOD_FIND, serve, me) == 0);
-    must(mesh_serve(me->mesh, MESH_METHOD_STORE, serve, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, MESH_METHOD_FIND, serve, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, MESH_METHOD_STORE, serve, me) == 0);
 }
 
 static void drop(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)s;
     mood = 0;
     if (me->number == 0)
         destroy_dht();
     mesh_destroy(me->mesh);
     me->mesh = NULL;
-    forget_held(me);
-}
-
-static void make_identity(void *arg, struct sim_node *s)
-{
-    struct node *me = arg;
-    struct env *env = sim_node_env(s);
-    struct mesh_pow_subject subject;
-    uint8_t nonce[16] = { 0 };
-    uint8_t proof[MESH_POW_PROOF];
-    uint64_t now = (uint64_t)env_wall_ms(env) / 1000;
-    me->identity = mesh_identity_create(env, now, NULL);
-    must(me->identity != NULL);
-    mesh_identity_subject(me->identity, &subject);
-    must(mesh_pow_solve(&subject, 1, nonce, NULL, proof, NULL) == 0);
-    must(mesh_identity_set_puzzle(me->identity, &net, proof, NULL) == 0);
-    if (me->number == 0)
-        make_pool(now);
+    fuzz_node_let_go(me, MESH_RPC_BUSY);
 }
 
 static void prepare(void)
 {
-    must(secret_init(NULL) == 0 && mesh_network_init(&net, "fuzz", 1, true, NULL) == 0);
-    struct sim_world *w = sim_create(&(struct sim_options){ .seed = 1 });
-    must(w != NULL);
+    make_pool(fuzz_nodes_make(nodes, NODES, &net));
     for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = env_addr_v4(10, 0, 0, (uint8_t)(i + 1), 0);
-        me->number = i;
-        me->sim = sim_node_add(
-            w, &(struct sim_node_options){ .address = at, .boot = make_identity, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-        memcpy(&snapshot[i], me->identity, sizeof snapshot[i]);
-        me->config = (struct mesh_config){
-            .network = net, .identity = me->identity, .is_listed = true, .listen.port = 4100
-        };
-        at.port = 4100;
-        me->config.advertise[me->config.n_advertise++] = at;
-        me->contact.addr = at;
-        memcpy(me->contact.id, me->identity->id, 32);
-        memcpy(me->contact.link_key, me->identity->link.pub, 32);
+        struct fuzz_node *me = &nodes[i];
+        me->config.advertise[me->config.n_advertise++] = me->contact.addr;
         memcpy(places[n_places++], me->identity->id, DHT_ID);
     }
     for (unsigned i = 1; i < NODES; i++) {
         nodes[i].config.bootstrap = &nodes[0].contact;
         nodes[i].config.n_bootstrap = 1;
     }
-    sim_destroy(w);
 }
 
 static void begin(void)
 {
-    world = sim_create(&(struct sim_options){
-        .seed = 1, .link = { .latency_min_us = 5000, .latency_max_us = 5000 } });
-    must(world != NULL);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = me->contact.addr;
-        at.port = 0;
-        memcpy(me->identity, &snapshot[i], sizeof snapshot[i]);
-        me->sim = sim_node_add(world, &(struct sim_node_options){
-                                          .address = at, .boot = boot, .drop = drop, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-    }
+    world = fuzz_nodes_begin(nodes, NODES, 5000, boot, drop);
     mood = 0;
     sim_run_until(world, sim_now(world) + SIM_MS(200));
 }
 
 struct turn {
-    struct node *me;
+    struct fuzz_node *me;
     struct reader *in;
 };
 
@@ -527,14 +447,6 @@ static void enter(void *arg)
         dht_turn(t->in);
     else
         peer_turn(t->me, t->in);
-}
-
-static void power(struct node *me)
-{
-    if (sim_node_is_up(me->sim))
-        sim_node_crash(me->sim);
-    else
-        sim_node_boot(me->sim);
 }
 
 static void step(struct reader *in)
@@ -550,7 +462,7 @@ static void step(struct reader *in)
         break;
     case 2:
         if (op >= 0xe0)
-            power(t.me);
+            fuzz_node_power(t.me);
         else
             sim_node_set_disk(nodes[0].sim, op & 0x80 ? SIM_DISK_FULL : SIM_DISK_OK);
         break;
@@ -559,7 +471,7 @@ static void step(struct reader *in)
         sim_run_until(world, sim_now(world) + SIM_MS(6) * (op >> 6));
         break;
     }
-    must(dht == NULL || dht__check(dht));
+    fuzz_must(dht == NULL || dht__check(dht));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -571,7 +483,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (unsigned i = 0; i < OPS_MAX && reader_left(&in) > 0; i++)
         step(&in);
     sim_run_until(world, sim_now(world) + SIM_MS(100));
-    must(dht == NULL || dht__check(dht));
+    fuzz_must(dht == NULL || dht__check(dht));
     sim_destroy(world);
     world = NULL;
     return 0;

@@ -8,22 +8,13 @@
 #include <string.h>
 
 #include "base/mp.h"
-#include "base/secret.h"
 #include "dht/sync_internal.h"
 #include "mesh/link_internal.h"
-#include "tests/sim/world.h"
+#include "tests/fuzz/lib/nodes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { NODES = 2, PEOPLE = 4, OPS_MAX = 200, SCRIPT = 64, HELD = 32 };
-
-struct node {
-    struct sim_node *sim;
-    struct mesh *mesh;
-    struct mesh_identity *identity;
-    struct mesh_config config;
-    struct mesh_contact contact;
-};
 
 /* Somebody whose record the peer may tell; two sequences of each. */
 struct person {
@@ -32,8 +23,7 @@ struct person {
     size_t len[2];
 };
 
-static struct node nodes[NODES];
-static struct mesh_identity snapshot[NODES];
+static struct fuzz_node nodes[NODES];
 static struct mesh_network net;
 static struct sim_world *world;
 static struct person people[PEOPLE];
@@ -43,12 +33,6 @@ static struct mesh_request *held[HELD];
 static unsigned n_held, n_asked;
 static uint8_t script[SCRIPT]; /* what the peer answers next, and so on around */
 static unsigned at_script;
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- items ----------------------------------------------------------------------------------- */
 
@@ -232,26 +216,26 @@ static void let_go(void)
 
 static void boot(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     static const uint8_t secret[32] = { 3 };
     me->mesh = mesh_create(sim_node_env(s), &me->config, NULL);
-    must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
+    fuzz_must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
     if (me == &nodes[0]) {
         /* Room for few: somebody must give way. */
         roster = dht_roster_create(3, me->identity->id, secret, true);
-        must(roster != NULL);
+        fuzz_must(roster != NULL);
         keeper = dht_sync_create(me->mesh, roster, true, NULL);
-        must(keeper != NULL && dht_sync_start(keeper, NULL) == 0);
+        fuzz_must(keeper != NULL && dht_sync_start(keeper, NULL) == 0);
         return;
     }
-    must(mesh_serve(me->mesh, MESH_METHOD_DIGEST, serve_digest, me) == 0);
-    must(mesh_serve(me->mesh, MESH_METHOD_LIST, serve_list, me) == 0);
-    must(mesh_serve(me->mesh, MESH_METHOD_RECORDS, serve_records, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, MESH_METHOD_DIGEST, serve_digest, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, MESH_METHOD_LIST, serve_list, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, MESH_METHOD_RECORDS, serve_records, me) == 0);
 }
 
 static void drop(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)s;
     if (me == &nodes[0]) {
         dht_sync_destroy(keeper);
@@ -267,19 +251,6 @@ static void drop(void *arg, struct sim_node *s)
 
 /* ---- once for the process -------------------------------------------------------------------- */
 
-static void make_identity(void *arg, struct sim_node *s)
-{
-    struct node *me = arg;
-    struct env *env = sim_node_env(s);
-    struct mesh_pow_subject subject;
-    uint8_t nonce[16] = { 0 }, proof[MESH_POW_PROOF];
-    me->identity = mesh_identity_create(env, (uint64_t)env_wall_ms(env) / 1000, NULL);
-    must(me->identity != NULL);
-    mesh_identity_subject(me->identity, &subject);
-    must(mesh_pow_solve(&subject, 1, nonce, NULL, proof, NULL) == 0);
-    must(mesh_identity_set_puzzle(me->identity, &net, proof, NULL) == 0);
-}
-
 static void make_person(struct person *p, uint8_t number, uint64_t now)
 {
     uint8_t seed[32] = { number, 9 }, nonce[16] = { number }, sk[64];
@@ -287,43 +258,23 @@ static void make_person(struct person *p, uint8_t number, uint64_t now)
     struct mesh_node n = { .n_addrs = 1, .version = { 1, 1, 0, 0 }, .expiry = now + 40000 };
     crypto_sign_seed_keypair(n.identity, sk, seed);
     memcpy(subject.x, n.identity, 32);
-    must(mesh_pow_solve(&subject, 1, nonce, NULL, n.puzzle, NULL) == 0);
+    fuzz_must(mesh_pow_solve(&subject, 1, nonce, NULL, n.puzzle, NULL) == 0);
     mesh_node_id(p->id, n.identity, n.puzzle);
     n.addrs[0] = (struct mesh_node_addr){ .kind = 4, .ip = env_addr_v4(10, 9, number, 1, 4100) };
     n.link_key[0] = number;
     for (unsigned i = 0; i < 2; i++) {
         n.sequence = 1000 + 1000 * i;
         int len = mesh_node_record_build(&n, &net, sk, p->record[i]);
-        must(len > 0);
+        fuzz_must(len > 0);
         p->len[i] = (size_t)len;
     }
 }
 
 static void prepare(void)
 {
-    must(secret_init(NULL) == 0 && mesh_network_init(&net, "fuzz", 1, true, NULL) == 0);
-    struct sim_world *w = sim_create(&(struct sim_options){ .seed = 1 });
-    must(w != NULL);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = env_addr_v4(10, 0, 0, (uint8_t)(i + 1), 0);
-        me->sim = sim_node_add(
-            w, &(struct sim_node_options){ .address = at, .boot = make_identity, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-        memcpy(&snapshot[i], me->identity, sizeof snapshot[i]);
-        me->config = (struct mesh_config){
-            .network = net, .identity = me->identity, .is_listed = true, .listen.port = 4100
-        };
-        me->contact.addr = at;
-        me->contact.addr.port = 4100;
-        memcpy(me->contact.id, me->identity->id, 32);
-        memcpy(me->contact.link_key, me->identity->link.pub, 32);
-    }
-    uint64_t now = (uint64_t)env_wall_ms(sim_node_env(nodes[0].sim)) / 1000;
+    uint64_t now = fuzz_nodes_make(nodes, NODES, &net);
     for (uint8_t i = 0; i < PEOPLE; i++)
         make_person(&people[i], i, now);
-    sim_destroy(w);
 }
 
 static void dial(void *arg)
@@ -335,33 +286,12 @@ static void dial(void *arg)
 
 static void begin(void)
 {
-    world = sim_create(&(struct sim_options){
-        .seed = 1, .link = { .latency_min_us = 5000, .latency_max_us = 5000 } });
-    must(world != NULL);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = me->contact.addr;
-        at.port = 0;
-        memcpy(me->identity, &snapshot[i], sizeof snapshot[i]);
-        me->sim = sim_node_add(world, &(struct sim_node_options){
-                                          .address = at, .boot = boot, .drop = drop, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-    }
+    world = fuzz_nodes_begin(nodes, NODES, 5000, boot, drop);
     n_asked = at_script = 0;
     sim_node_enter(nodes[0].sim, dial, NULL);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
-
-static void ignore(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
-{
-    (void)arg;
-    (void)code;
-    (void)status;
-    (void)items;
-    (void)n;
-}
 
 /* The peer asks. */
 static void request(void *arg)
@@ -373,7 +303,7 @@ static void request(void *arg)
     if (nodes[1].mesh == NULL || list_empty(&nodes[1].mesh->links))
         return;
     struct mesh_link *l = container_of(nodes[1].mesh->links.next, struct mesh_link, all);
-    if (mesh_call(l, MESH_METHOD_DIGEST + what % 3, &items, 0, ignore, NULL, NULL) != 0)
+    if (mesh_call(l, MESH_METHOD_DIGEST + what % 3, &items, 0, fuzz_ignore, NULL, NULL) != 0)
         return;
 }
 
@@ -388,14 +318,6 @@ static void heard(void *arg)
         mesh_node_record_open(&n, &net, mesh_time(nodes[0].mesh), p->record[how >> 2 & 1],
                               p->len[how >> 2 & 1]) == DROP_NONE)
         dht_sync_heard(keeper, &n, p->record[how >> 2 & 1], p->len[how >> 2 & 1], how & 8);
-}
-
-static void power(struct node *me)
-{
-    if (sim_node_is_up(me->sim))
-        sim_node_crash(me->sim);
-    else
-        sim_node_boot(me->sim);
 }
 
 static void step(struct reader *in)
@@ -423,7 +345,7 @@ static void step(struct reader *in)
         break;
     case 6:
         if (op >= 0xe0)
-            power(&nodes[op >> 3 & 1]);
+            fuzz_node_power(&nodes[op >> 3 & 1]);
         else
             sim_node_set_disk(nodes[0].sim, op & 0x80 ? SIM_DISK_FULL : SIM_DISK_OK);
         break;
@@ -443,7 +365,7 @@ static bool is_real(void *arg, const struct dht_roster_entry *e)
     (void)arg;
     for (unsigned i = 0; i < PEOPLE; i++)
         is_known = is_known || (memcmp(e->id, people[i].id, DHT_ID) == 0 && e->sequence <= 2000);
-    must(is_known && dht_sync_record(keeper, e->id, record) > 0);
+    fuzz_must(is_known && dht_sync_record(keeper, e->id, record) > 0);
     return true;
 }
 
@@ -451,10 +373,10 @@ static void look(void)
 {
     if (keeper == NULL)
         return;
-    must(dht_roster_len(roster) <= 3);
+    fuzz_must(dht_roster_len(roster) <= 3);
     dht_roster_each(roster, is_real, NULL);
     /* A round has three peers and 129 requests for each, and there is one who may be asked back. */
-    must(n_asked <= 4u * 130u * (keeper->n.rounds + keeper->n.backs + OPS_MAX));
+    fuzz_must(n_asked <= 4u * 130u * (keeper->n.rounds + keeper->n.backs + OPS_MAX));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

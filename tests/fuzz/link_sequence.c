@@ -6,26 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/secret.h"
 #include "mesh/link_internal.h"
-#include "tests/sim/world.h"
+#include "tests/fuzz/lib/nodes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { NODES = 2, OPS_MAX = 200 };
 
-struct node {
-    struct sim_node *sim;
-    struct mesh *mesh;
-    struct mesh_identity *identity;
-    struct mesh_config config;
-    struct mesh_contact contact;
-    struct mesh_request *held[64];
-    unsigned n_held;
-};
-
-static struct node nodes[NODES];
-static struct mesh_identity snapshot[NODES];
+static struct fuzz_node nodes[NODES];
 static struct mesh_network net;
 static struct sim_world *world;
 static uint8_t caught[MESH_PACKET];
@@ -33,12 +21,6 @@ static size_t caught_len;
 static struct env_addr caught_from, caught_to;
 
 /* ---- the nodes' program ---------------------------------------------------------------------- */
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void on_cell(void *arg, struct mesh_link *l, uint32_t path, uint8_t cell[static MESH_CELL])
 {
@@ -82,38 +64,32 @@ static void serve_now(void *arg, struct mesh_request *rq, const msgpack_object *
 
 static void serve_later(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)items;
     (void)n;
-    if (me->n_held == sizeof me->held / sizeof me->held[0])
+    if (me->n_held == FUZZ_HELD)
         mesh_reply(rq, MESH_RPC_BUSY, NULL);
     else
         me->held[me->n_held++] = rq;
 }
 
-static void reply_held(struct node *me)
-{
-    while (me->n_held > 0)
-        mesh_reply(me->held[--me->n_held], MESH_RPC_OK, NULL);
-}
-
 static void boot(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     me->mesh = mesh_create(sim_node_env(s), &me->config, NULL);
-    must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
+    fuzz_must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
     mesh_set_paths(me->mesh, &paths, me);
-    must(mesh_serve(me->mesh, 8, serve_now, me) == 0);
-    must(mesh_serve(me->mesh, 9, serve_later, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, 8, serve_now, me) == 0);
+    fuzz_must(mesh_serve(me->mesh, 9, serve_later, me) == 0);
 }
 
 static void drop(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)s;
     mesh_destroy(me->mesh);
     me->mesh = NULL;
-    reply_held(me);
+    fuzz_node_let_go(me, MESH_RPC_OK);
 }
 
 static bool catch_one(void *arg, const struct sim_datagram *d)
@@ -128,60 +104,10 @@ static bool catch_one(void *arg, const struct sim_datagram *d)
     return true;
 }
 
-/* ---- once for the process -------------------------------------------------------------------- */
-
-static void make_identity(void *arg, struct sim_node *s)
-{
-    struct node *me = arg;
-    struct env *env = sim_node_env(s);
-    struct mesh_pow_subject subject;
-    uint8_t nonce[16] = { 0 }, proof[MESH_POW_PROOF];
-    me->identity = mesh_identity_create(env, (uint64_t)env_wall_ms(env) / 1000, NULL);
-    must(me->identity != NULL);
-    mesh_identity_subject(me->identity, &subject);
-    must(mesh_pow_solve(&subject, 1, nonce, NULL, proof, NULL) == 0);
-    must(mesh_identity_set_puzzle(me->identity, &net, proof, NULL) == 0);
-}
-
-static void prepare(void)
-{
-    must(secret_init(NULL) == 0 && mesh_network_init(&net, "fuzz", 1, true, NULL) == 0);
-    struct sim_world *w = sim_create(&(struct sim_options){ .seed = 1 });
-    must(w != NULL);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = env_addr_v4(10, 0, 0, (uint8_t)(i + 1), 0);
-        me->sim = sim_node_add(
-            w, &(struct sim_node_options){ .address = at, .boot = make_identity, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-        memcpy(&snapshot[i], me->identity, sizeof snapshot[i]);
-        me->config = (struct mesh_config){
-            .network = net, .identity = me->identity, .is_listed = true, .listen.port = 4100
-        };
-        me->contact.addr = at;
-        me->contact.addr.port = 4100;
-        memcpy(me->contact.id, me->identity->id, 32);
-        memcpy(me->contact.link_key, me->identity->link.pub, 32);
-    }
-    sim_destroy(w);
-}
-
 static void begin(void)
 {
-    world = sim_create(&(struct sim_options){
-        .seed = 1, .link = { .latency_min_us = 5000, .latency_max_us = 5000 } });
-    must(world != NULL && sim_tap(world, catch_one, NULL) == 0);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = me->contact.addr;
-        at.port = 0;
-        memcpy(me->identity, &snapshot[i], sizeof snapshot[i]);
-        me->sim = sim_node_add(world, &(struct sim_node_options){
-                                          .address = at, .boot = boot, .drop = drop, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-    }
+    world = fuzz_nodes_begin(nodes, NODES, 5000, boot, drop);
+    fuzz_must(sim_tap(world, catch_one, NULL) == 0);
     caught_len = 0;
     sim_run_until(world, SIM_MS(20));
 }
@@ -189,19 +115,10 @@ static void begin(void)
 /* ---- events ---------------------------------------------------------------------------------- */
 
 struct event {
-    struct node *me, *other;
+    struct fuzz_node *me, *other;
     struct mesh_link *l; /* some link of me, or NULL */
     struct reader *in;
 };
-
-static void ignore(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
-{
-    (void)arg;
-    (void)code;
-    (void)status;
-    (void)items;
-    (void)n;
-}
 
 static void pinged(void *arg, int code, uint64_t rtt_ns)
 {
@@ -275,7 +192,7 @@ static void call(struct event *e)
     struct mesh_items items = { .data = &nil, .len = 1, .n = 1 };
     uint8_t what = reader_u8(e->in);
     struct mesh_call *c = NULL;
-    if (e->l == NULL || mesh_call(e->l, what % 11, &items, what * 10u, ignore, NULL, &c) != 0)
+    if (e->l == NULL || mesh_call(e->l, what % 11, &items, what * 10u, fuzz_ignore, NULL, &c) != 0)
         return;
     if (what & 0x80)
         mesh_call_cancel(c);
@@ -311,7 +228,7 @@ static void end(struct event *e)
 
 static void reply(struct event *e)
 {
-    reply_held(e->me);
+    fuzz_node_let_go(e->me, MESH_RPC_OK);
 }
 
 /* Events that happen inside the node's turn. */
@@ -327,14 +244,6 @@ static void enter(void *arg)
     if (!list_empty(&e->me->mesh->links))
         e->l = container_of(e->me->mesh->links.next, struct mesh_link, all);
     inside[what % (sizeof inside / sizeof inside[0])](e);
-}
-
-static void power(struct node *me)
-{
-    if (sim_node_is_up(me->sim))
-        sim_node_crash(me->sim);
-    else
-        sim_node_boot(me->sim);
 }
 
 static void step(struct reader *in)
@@ -356,7 +265,7 @@ static void step(struct reader *in)
         break;
     case 4:
         if (op >= 0xe0)
-            power(e.me);
+            fuzz_node_power(e.me);
         else
             sim_node_set_group(e.me->sim, op >> 5 & 1);
         break;
@@ -371,7 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct reader in = reader_on(data, len);
     if (nodes[0].identity == NULL)
-        prepare();
+        (void)fuzz_nodes_make(nodes, NODES, &net);
     begin();
     for (unsigned i = 0; i < OPS_MAX && reader_left(&in) > 0; i++)
         step(&in);

@@ -8,24 +8,14 @@
 #include <string.h>
 
 #include "base/crypto.h"
-#include "base/secret.h"
 #include "onion/end_internal.h"
 #include "onion/pivot_internal.h"
-#include "tests/sim/world.h"
+#include "tests/fuzz/lib/nodes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { CLIENT, RELAY, NEXT, NODES };
 enum { OPS_MAX = 96, PATHS = 8, SECRETS = 4 };
-
-struct node {
-    struct sim_node *sim;
-    struct mesh *mesh;
-    struct mesh_identity *identity;
-    struct mesh_config config;
-    struct mesh_contact contact;
-    struct onion_switch *paths;
-};
 
 /* One of the client's. */
 struct path {
@@ -37,8 +27,7 @@ struct path {
     bool has_reply;
 };
 
-static struct node nodes[NODES];
-static struct mesh_identity snapshot[NODES];
+static struct fuzz_node nodes[NODES];
 static struct mesh_network net;
 static struct sim_world *world;
 static struct onion_relay *relay;
@@ -51,12 +40,6 @@ static uint8_t last_train[ONION_TRAIN];
 static struct mesh_link *next_link;
 static uint32_t next_path;
 static uint8_t next_train[ONION_TRAIN];
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- the client's paths ------------------------------------------------------------------------
  */
@@ -84,7 +67,7 @@ static void heard_reply(struct onion_slot *s, const uint8_t train[static ONION_R
 
 static void heard_destroy(struct onion_slot *s)
 {
-    onion_switch_remove(nodes[CLIENT].paths, s);
+    onion_switch_remove(nodes[CLIENT].above, s);
 }
 
 static void lost(struct onion_slot *s)
@@ -98,8 +81,8 @@ static const struct onion_slot_ops ops = {
 
 static void path_reset(struct path *p)
 {
-    if (nodes[CLIENT].paths != NULL)
-        onion_switch_remove(nodes[CLIENT].paths, &p->slot);
+    if (nodes[CLIENT].above != NULL)
+        onion_switch_remove(nodes[CLIENT].above, &p->slot);
     onion_train_destroy(p->train);
     onion_built_wipe(&p->built);
     memset(p, 0, sizeof *p);
@@ -111,7 +94,7 @@ static void path_reset(struct path *p)
 
 static void on_tick(struct env_timer *t, void *arg)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)!onion_replay_tick(replay, mesh_time(me->mesh));
     env_timer_in(mesh_env(me->mesh), t, ENV_S(ONION_REPLAY_TICK_S));
 }
@@ -137,7 +120,7 @@ static void link_down(void *arg, struct mesh_link *l, const char *why)
 
 static struct mesh_watcher watcher = { .link_down = link_down };
 
-static void start_relay(struct node *me)
+static void start_relay(struct fuzz_node *me)
 {
     struct env *env = mesh_env(me->mesh);
     replay = onion_replay_open(env,
@@ -146,34 +129,34 @@ static void start_relay(struct node *me)
                                                              .now = mesh_time(me->mesh) },
                                NULL);
     dht = dht_create(me->mesh, &(struct dht_config){ .is_serving = true }, NULL);
-    must(replay != NULL && dht != NULL && dht_start(dht, NULL) == 0);
+    fuzz_must(replay != NULL && dht != NULL && dht_start(dht, NULL) == 0);
     relay = onion_relay_create(
         &(struct onion_relay_config){
-            .paths = me->paths, .dht = dht, .replay = replay, .paths_max = 6 },
+            .paths = me->above, .dht = dht, .replay = replay, .paths_max = 6 },
         NULL);
-    must(relay != NULL);
+    fuzz_must(relay != NULL);
     env_timer_init(&tick, on_tick, me);
     env_timer_in(env, &tick, ENV_S(ONION_REPLAY_TICK_S));
 }
 
 static void boot(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     me->mesh = mesh_create(sim_node_env(s), &me->config, NULL);
-    must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
-    me->paths = onion_switch_create(me->mesh);
-    must(me->paths != NULL);
+    fuzz_must(me->mesh != NULL && mesh_start(me->mesh, NULL) == 0);
+    me->above = onion_switch_create(me->mesh);
+    fuzz_must(me->above != NULL);
     if (me == &nodes[RELAY])
         start_relay(me);
     if (me == &nodes[NEXT]) {
-        onion_switch_set_strays(me->paths, &next_strays, NULL);
+        onion_switch_set_strays(me->above, &next_strays, NULL);
         mesh_watch(me->mesh, &watcher);
     }
 }
 
 static void drop(void *arg, struct sim_node *s)
 {
-    struct node *me = arg;
+    struct fuzz_node *me = arg;
     (void)s;
     if (me == &nodes[RELAY]) {
         env_timer_stop(mesh_env(me->mesh), &tick);
@@ -188,8 +171,8 @@ static void drop(void *arg, struct sim_node *s)
     }
     for (unsigned i = 0; me == &nodes[CLIENT] && i < PATHS; i++)
         path_reset(&paths[i]);
-    onion_switch_destroy(me->paths);
-    me->paths = NULL;
+    onion_switch_destroy(me->above);
+    me->above = NULL;
     if (me == &nodes[RELAY]) {
         dht_destroy(dht);
         dht = NULL;
@@ -201,49 +184,15 @@ static void drop(void *arg, struct sim_node *s)
 /* ---- once for the process
  * ------------------------------------------------------------------------ */
 
-static void make_identity(void *arg, struct sim_node *s)
-{
-    struct node *me = arg;
-    struct env *env = sim_node_env(s);
-    struct mesh_pow_subject subject;
-    uint8_t nonce[16] = { 0 }, proof[MESH_POW_PROOF];
-    me->identity = mesh_identity_create(env, (uint64_t)env_wall_ms(env) / 1000, NULL);
-    must(me->identity != NULL);
-    mesh_identity_subject(me->identity, &subject);
-    must(mesh_pow_solve(&subject, 1, nonce, NULL, proof, NULL) == 0);
-    must(mesh_identity_set_puzzle(me->identity, &net, proof, NULL) == 0);
-}
-
-static void configure(struct node *me, const struct env_addr *at)
-{
-    me->config = (struct mesh_config){ .network = net,
-                                       .identity = me->identity,
-                                       .is_listed = me != &nodes[CLIENT],
-                                       .listen.port = 4100 };
-    me->contact.addr = *at;
-    me->contact.addr.port = 4100;
-    memcpy(me->contact.id, me->identity->id, 32);
-    memcpy(me->contact.link_key, me->identity->link.pub, 32);
-    if (me->config.is_listed)
-        me->config.advertise[me->config.n_advertise++] = me->contact.addr;
-}
-
 static void prepare(void)
 {
-    must(secret_init(NULL) == 0 && mesh_network_init(&net, "fuzz", 1, true, NULL) == 0);
-    struct sim_world *w = sim_create(&(struct sim_options){ .seed = 1 });
-    must(w != NULL);
+    (void)fuzz_nodes_make(nodes, NODES, &net);
     for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = env_addr_v4(10, 0, 0, (uint8_t)(i + 1), 0);
-        me->sim = sim_node_add(
-            w, &(struct sim_node_options){ .address = at, .boot = make_identity, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-        memcpy(&snapshot[i], me->identity, sizeof snapshot[i]);
-        configure(me, &at);
+        struct mesh_config *c = &nodes[i].config;
+        c->is_listed = i != CLIENT;
+        if (c->is_listed)
+            c->advertise[c->n_advertise++] = nodes[i].contact.addr;
     }
-    sim_destroy(w);
 }
 
 struct dialling {
@@ -270,19 +219,7 @@ static void run_ms(uint64_t ms)
 
 static void begin(void)
 {
-    world = sim_create(&(struct sim_options){
-        .seed = 1, .link = { .latency_min_us = 2000, .latency_max_us = 2000 } });
-    must(world != NULL);
-    for (unsigned i = 0; i < NODES; i++) {
-        struct node *me = &nodes[i];
-        struct env_addr at = me->contact.addr;
-        at.port = 0;
-        memcpy(me->identity, &snapshot[i], sizeof snapshot[i]);
-        me->sim = sim_node_add(world, &(struct sim_node_options){
-                                          .address = at, .boot = boot, .drop = drop, .arg = me });
-        must(me->sim != NULL);
-        sim_node_boot(me->sim);
-    }
+    world = fuzz_nodes_begin(nodes, NODES, 2000, boot, drop);
     for (unsigned i = 0; i < PATHS; i++)
         paths[i].slot.ops = &ops;
     run_ms(20);
@@ -352,7 +289,7 @@ static void fields_of(struct onion_build *b, struct reader *in)
     b->early = early;
 }
 
-static void hop_set(struct onion_hop *h, const struct node *n)
+static void hop_set(struct onion_hop *h, const struct fuzz_node *n)
 {
     memcpy(h->id, n->identity->id, sizeof h->id);
     memcpy(h->onion_key, n->identity->onion[0].pub, sizeof h->onion_key);
@@ -370,11 +307,11 @@ static void build(struct event *e)
     b.stamp += how & 2 ? (uint64_t)at : 0;
     path_reset(e->p);
     e->p->train = onion_train_create(&b, &net, mesh_env(nodes[CLIENT].mesh), last_train, NULL);
-    must(e->p->train != NULL);
+    fuzz_must(e->p->train != NULL);
     if (how & 4)
         last_train[at % ONION_TRAIN] ^= (uint8_t)(1 + (how >> 3));
     uint32_t id = mesh_path_id(e->l) ^ (how & 8 ? 0x80000000u : 0);
-    if (onion_switch_add(nodes[CLIENT].paths, &e->p->slot, e->l, id) != 0 ||
+    if (onion_switch_add(nodes[CLIENT].above, &e->p->slot, e->l, id) != 0 ||
         mesh_train_send(e->l, id, false, last_train, ONION_TRAIN) != 0)
         path_reset(e->p);
 }
@@ -566,7 +503,7 @@ static void step(struct reader *in)
         run_ms(op & 4 ? op >> 5 : 0);
         break;
     }
-    must(relay == NULL || relay__check(relay));
+    fuzz_must(relay == NULL || relay__check(relay));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -580,7 +517,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         in.bad = false;
     }
     run_ms(100);
-    must(relay__check(relay));
+    fuzz_must(relay__check(relay));
     sim_destroy(world);
     world = NULL;
     return 0;
