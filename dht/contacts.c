@@ -74,6 +74,7 @@ void dht__seen(struct dht *d, const struct mesh_node *node, const struct mesh_co
 {
     struct dht_sighting s = { .to = *to, .sequence = node->sequence, .record = record, .len = len };
     const struct dht_contact *stale;
+    d->heard_ns = dht__now(d);
     enum dht_seen seen = dht_table_seen(d->table, &s, dht__now(d), &stale);
     if (d->sync != NULL)
         dht_sync_heard(d->sync, node, record, len, true);
@@ -86,8 +87,22 @@ void dht__seen(struct dht *d, const struct mesh_node *node, const struct mesh_co
         dht__upkeep_met(d, c);
 }
 
+/* Is the uplink dead, as far as we can tell? (The answers of other workers' peers come to us as
+ * sightings.) */
+static bool is_dark(const struct dht *d)
+{
+    uint64_t heard = mesh_heard_ns(d->mesh);
+    if (d->heard_ns > heard)
+        heard = d->heard_ns;
+    return dht__now(d) - heard > ENV_MS(DHT_DARK_MS);
+}
+
 void dht__failed(struct dht *d, const uint8_t id[static DHT_ID])
 {
+    if (is_dark(d)) {
+        d->n.failures_dark++;
+        return;
+    }
     if (!dht_table_failed(d->table, id))
         return;
     d->n.evictions++;

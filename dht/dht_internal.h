@@ -34,7 +34,7 @@ struct dht__counters {
     uint64_t repairs, handovers, replicated, sends, sends_failed, sends_dropped;
     uint64_t puts, puts_ok, puts_failed;
     uint64_t served_finds, served_stores, served_bad, served_far;
-    uint64_t probes, evictions, refused_prefix;
+    uint64_t probes, evictions, failures_dark, refused_prefix;
 };
 
 struct dht {
@@ -49,6 +49,7 @@ struct dht {
     struct dht_cache *cache;
     struct dht_roster *roster; /* both NULL: none kept */
     struct dht_sync *sync;
+    uint64_t heard_ns; /* when a contact was last seen to answer */
     struct mesh_watcher watcher;
 
     struct list finds, waiting; /* struct dht_find */

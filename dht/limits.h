@@ -10,8 +10,9 @@ enum {
     DHT_REPLACEMENTS = 8,  /* waiting for a place in a bucket */
     DHT_STALE_MS = 900000, /* a contact not heard of for this long may be pinged out of its place */
     DHT_FAILURES_MAX = 2,  /* unanswered requests in a row that cost a contact its place */
-    DHT_PROBES = 8,        /* pings before eviction under way at once */
-    DHT_REFRESH_S = 3600,  /* a bucket nobody looked into for this long is looked up */
+    DHT_DARK_MS = 5000, /* nothing heard from anybody for so long: it is our uplink that is dead */
+    DHT_PROBES = 8,     /* pings before eviction under way at once */
+    DHT_REFRESH_S = 3600,   /* a bucket nobody looked into for this long is looked up */
     DHT_NEIGHBOURS_S = 600, /* how often we look up ourselves: the nearest matter most */
 
     /* lookups */

@@ -55,6 +55,9 @@ static void upkeep(const struct metric_out *o, const struct dht__counters *n)
     metric_counter(o, "cyx_dht_sends_dropped_total", "STOREs of upkeep that found no room",
                    n->sends_dropped);
     metric_counter(o, "cyx_dht_probes_total", "pings before eviction", n->probes);
+    metric_counter(o, "cyx_dht_failures_dark_total",
+                   "contacts that didn't answer while nobody did: not held against them",
+                   n->failures_dark);
     metric_counter(o, "cyx_dht_evictions_total", "contacts that lost their place", n->evictions);
     metric_counter(o, "cyx_dht_refused_prefix_total", "contacts refused because of their prefix",
                    n->refused_prefix);

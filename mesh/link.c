@@ -171,6 +171,8 @@ static void enter_up(struct mesh_link *l)
 static void enter_closing(struct mesh_link *l)
 {
     struct mesh *m = l->mesh;
+    if (m->row.link == l)
+        mesh__row_close(m);
     m->n_links--;
     m->n.links_down++;
     mesh_prefix_count_sub(m->prefixes, l->prefix);

@@ -22,7 +22,7 @@ static void note_packet(struct mesh_link *l, struct mesh__keys *k, const struct 
 {
     uint64_t now = mesh__now(l->mesh);
     l->rx_packets++;
-    l->last_rx_ns = now;
+    l->last_rx_ns = l->mesh->heard_ns = now;
     l->unanswered_ns = 0;
     if (k->heard_ns == 0)
         k->heard_ns = now;

@@ -197,6 +197,15 @@ void mesh__link_received(struct mesh_link *l, struct mesh__keys *k, const struct
 
 /* link_send.c */
 void mesh__link_dirty(struct mesh_link *l);
+bool mesh__link_has_work(const struct mesh_link *l);
+bool mesh__link_may_send(const struct mesh_link *l); /* one more packet, to an address not proven */
+void mesh__note_sent(struct mesh_link *l, uint64_t now);
+bool mesh__send_buf_grow(struct mesh *m);
+/* Sends the first n packets of send_buf; a full socket keeps them there. */
+void mesh__row_send(struct mesh *m, const struct env_addr *to, size_t n);
+/* link_row.c. Put: false: it has to take the long way. Close: what was put leaves now. */
+bool mesh__row_put(struct mesh_link *l, uint32_t path, const uint8_t cell[static MESH_CELL]);
+void mesh__row_close(struct mesh *m);
 void mesh__link_row(struct mesh_link *l); /* at once, when a whole row of cells waits */
 void mesh__link_goodbye(struct mesh_link *l, enum mesh_goodbye reason);
 

@@ -41,6 +41,11 @@ int mesh_cell_send(struct mesh_link *l, uint32_t path, const uint8_t cell[static
 {
     if (l->state != MESH_LINK_UP)
         return CYX_ECLOSED;
+    if (mesh__row_put(l, path, cell)) {
+        mesh__path_note(l, path);
+        l->last_use_ns = mesh__now(l->mesh);
+        return 0;
+    }
     if (l->sched == NULL)
         l->sched = mesh_sched_create(l->mesh->cells);
     if (l->sched == NULL)

@@ -22,7 +22,7 @@ static size_t next_fragment(const struct mesh_link *l)
     return l->outbox != NULL ? mesh_outbox_peek(l->outbox) : 0;
 }
 
-static bool has_work(const struct mesh_link *l)
+bool mesh__link_has_work(const struct mesh_link *l)
 {
     return mesh_link_queued(l) > 0 || has_control(l) || next_fragment(l) > 0;
 }
@@ -126,13 +126,13 @@ static void fill(struct mesh_link *l, uint8_t packet[static MESH_PACKET], uint64
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /* May one more packet go to an address that has not been proven? */
-static bool may_send(const struct mesh_link *l)
+bool mesh__link_may_send(const struct mesh_link *l)
 {
     return env_addr_equal(&l->addr, &l->proven) ||
            l->roam_tx + MESH_PACKET <= l->roam_rx * MESH_ROAM_FACTOR;
 }
 
-static void note_sent(struct mesh_link *l, uint64_t now)
+void mesh__note_sent(struct mesh_link *l, uint64_t now)
 {
     l->tx_packets++;
     l->mesh->n.tx_packets[MESH_FULL]++;
@@ -140,7 +140,7 @@ static void note_sent(struct mesh_link *l, uint64_t now)
     l->roam_tx += MESH_PACKET;
 }
 
-static bool buffer_grow(struct mesh *m)
+bool mesh__send_buf_grow(struct mesh *m)
 {
     size_t cap = m->send_cap == 0 ? MESH__BATCH_FIRST : m->send_cap * 2;
     if (cap > ENV_UDP_SEGMENTS_MAX)
@@ -163,7 +163,7 @@ enum sent {
     SENT_UNABLE,  /* a packet couldn't be sealed: the link has to end */
 };
 
-static void row_send(struct mesh *m, const struct env_addr *to, size_t n)
+void mesh__row_send(struct mesh *m, const struct env_addr *to, size_t n)
 {
     size_t len = n * MESH_PACKET;
     int code = m->carrier->ops->send(m->carrier, to, m->send_buf, len, MESH_PACKET);
@@ -182,8 +182,8 @@ static size_t row_build(struct mesh_link *l, uint64_t now, enum sent *why)
     struct mesh *m = l->mesh;
     size_t n = 0;
     *why = SENT_ALL;
-    while (has_work(l) && may_send(l)) {
-        if (n == m->send_cap && !buffer_grow(m)) {
+    while (mesh__link_has_work(l) && mesh__link_may_send(l)) {
+        if (n == m->send_cap && !mesh__send_buf_grow(m)) {
             *why = SENT_SOME;
             break;
         }
@@ -197,7 +197,7 @@ static size_t row_build(struct mesh_link *l, uint64_t now, enum sent *why)
             *why = SENT_UNABLE;
             break;
         }
-        note_sent(l, now);
+        mesh__note_sent(l, now);
         n++;
     }
     return n;
@@ -210,7 +210,7 @@ static enum sent link_send(struct mesh_link *l, uint64_t now)
     enum sent why;
     size_t n = row_build(l, now, &why);
     if (n > 0)
-        row_send(m, &to, n);
+        mesh__row_send(m, &to, n);
     if (why == SENT_UNABLE)
         mesh__link_end(l, "its keys are used up");
     if (l->was_over && mesh_link_queued(l) < MESH_LINK_WRITABLE) {
@@ -230,12 +230,13 @@ void mesh__link_row(struct mesh_link *l)
 {
     struct mesh *m = l->mesh;
     enum sent why;
+    mesh__row_close(m);
     if (m->carrier == NULL || m->is_blocked || m->egress.rate > 0)
         return;
     const struct env_addr to = l->addr;
     size_t n = row_build(l, mesh__now(m), &why);
     if (n > 0)
-        row_send(m, &to, n);
+        mesh__row_send(m, &to, n);
 }
 
 static bool pending_send(struct mesh *m)
@@ -267,13 +268,15 @@ void mesh__flush(void *arg)
 {
     struct mesh *m = arg;
     uint64_t now = mesh__now(m);
+    mesh__row_close(m);
     if (m->carrier == NULL || m->is_blocked)
         return;
     for (unsigned rows = 0; rows < MESH__COLLECT && !list_empty(&m->dirty); rows++) {
         struct mesh_link *l = container_of(m->dirty.next, struct mesh_link, queue);
         list_del(&l->queue);
         enum sent sent = link_send(l, now);
-        bool has_more = l->state == MESH_LINK_UP && has_work(l) && may_send(l);
+        bool has_more =
+            l->state == MESH_LINK_UP && mesh__link_has_work(l) && mesh__link_may_send(l);
         if (has_more && !list_linked(&l->queue))
             list_push_back(&m->dirty, &l->queue);
         if (sent == SENT_BLOCKED)
@@ -306,13 +309,14 @@ void mesh__link_goodbye(struct mesh_link *l, enum mesh_goodbye reason)
 {
     uint8_t packet[MESH_PACKET];
     struct writer w = writer_on(packet + MESH_PACKET_HEAD, MESH_PACKET_ROOM);
+    mesh__row_close(l->mesh); /* cells before it */
     put_destroys(l, &w);
     if (writer_left(&w) >= MESH_FRAME_GOODBYE_LEN)
         mesh_frame_put_goodbye(&w, reason);
     mesh_frame_pad(&w);
-    if (!may_send(l) || mesh_session_seal(l->current->session, packet) != 0)
+    if (!mesh__link_may_send(l) || mesh_session_seal(l->current->session, packet) != 0)
         return;
-    note_sent(l, mesh__now(l->mesh));
+    mesh__note_sent(l, mesh__now(l->mesh));
     l->mesh->n.tx_packets[MESH_FULL]--; /* mesh__send_one counts it */
     mesh__send_one(l->mesh, &l->addr, packet, sizeof packet);
 }

@@ -298,3 +298,8 @@ uint64_t mesh_time_greatest(struct mesh *m)
 {
     return m->time.greatest_s;
 }
+
+uint64_t mesh_heard_ns(const struct mesh *m)
+{
+    return m->heard_ns;
+}

@@ -136,6 +136,10 @@ struct mesh_status {
 };
 void mesh_get_status(struct mesh *m, struct mesh_status *out);
 
+/* When the last valid packet of any peer came (monotonic, 0: none yet): silence of one peer means
+ * something only while others are heard. */
+uint64_t mesh_heard_ns(const struct mesh *m);
+
 /* The greatest network time ever used (T): what was stamped later has never been seen. */
 uint64_t mesh_time_greatest(struct mesh *m);
 /* Draws a new onion key, wipes all old ones and stores that; `done` when it is on disk, from the

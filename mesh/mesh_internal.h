@@ -133,6 +133,13 @@ struct mesh__pending {
     size_t len; /* 0: nothing waits */
 };
 
+/* Packets of one link that are sealed already: m->send_buf[0 .. n). */
+struct mesh__row {
+    struct mesh_link *link; /* NULL: no row is open */
+    struct env_addr to;
+    size_t n;
+};
+
 struct mesh {
     struct env *env;
     struct mesh_network network;
@@ -143,6 +150,7 @@ struct mesh {
     bool is_started, is_stopping, is_gcm;
     struct mesh_carrier *carrier;
     struct mesh_remembered *remembered;
+    uint64_t heard_ns; /* when the last valid packet came, from whomever */
     struct nettime time;
 
     /* tables */
@@ -180,6 +188,7 @@ struct mesh {
     struct env_timer flush_timer; /* the egress bucket, or the next turn */
     uint8_t *send_buf;
     size_t send_cap; /* packets */
+    struct mesh__row row;
     struct mesh__pending pending;
     bool is_blocked;
     struct mesh_bucket egress;

@@ -10,6 +10,7 @@
 #include "base/mp.h"
 #include "dht/dht.h"
 #include "node/methods.h"
+#include "node/onion_node.h"
 #include "node/roles.h"
 
 enum {
@@ -220,6 +221,29 @@ static void dht(const struct node *n, const struct mesh_status *s, struct doctor
     }
 }
 
+/* Hidden endpoints: can paths be built, and are those offered here found? */
+static void paths(const struct node *n, const struct mesh_status *s, struct doctor_line *l)
+{
+    struct onion_summary o;
+    if (n->onion == NULL) {
+        say(l, DOCTOR_SKIP,
+            n->config.workers > 1 ? "off: hidden endpoints need workers = 1"
+                                  : "off, or not up yet");
+        return;
+    }
+    onion_get_status(n->onion, &o);
+    if (!o.is_ready) {
+        say(l, s->links == 0 ? DOCTOR_SKIP : DOCTOR_WARN,
+            "%zu relays are known: too few for a path, or no guard answers", o.relays);
+        cure(l, "a path takes three relays (`listed = true`, `relay = true` in [onion]); wait a "
+                "moment after a start");
+        return;
+    }
+    say(l, DOCTOR_OK,
+        "%zu relays, %zu guards linked, %zu paths ready, %zu of others go through here", o.relays,
+        o.guards_up, o.paths_ready, o.paths_through);
+}
+
 static void disk(const struct node *n, struct doctor_line *l)
 {
     struct statvfs st;
@@ -285,8 +309,8 @@ void node__doctor(struct node *n, const struct mesh_status *s,
 {
     static const char *const stages[DOCTOR_STAGES] = { "configuration", "clock",     "sockets",
                                                        "nat",           "bootstrap", "reachability",
-                                                       "dht",           "disk",      "sandbox",
-                                                       "roles" };
+                                                       "dht",           "paths",     "disk",
+                                                       "sandbox",       "roles" };
     struct mesh_status none = { .time_state = MESH_TIME_UNCHECKED };
     if (!s->is_started)
         s = &none;
@@ -299,9 +323,10 @@ void node__doctor(struct node *n, const struct mesh_status *s,
     bootstrap(s, &out[4]);
     reachability(n, s, &out[5]);
     dht(n, s, &out[6]);
-    disk(n, &out[7]);
-    sandbox(n, &out[8]);
-    roles(n, &out[9]);
+    paths(n, s, &out[7]);
+    disk(n, &out[8]);
+    sandbox(n, &out[9]);
+    roles(n, &out[10]);
 }
 
 static void reply_doctor(struct node *n, struct node_call *call, const struct node_gathered *g)

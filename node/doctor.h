@@ -11,7 +11,7 @@ struct doctor_line {
     char cure[256]; /* "" when nothing is to be done */
 };
 
-enum { DOCTOR_STAGES = 10 };
+enum { DOCTOR_STAGES = 11 };
 
 /* Looks at everything at once, at the meshes as gathered; nothing is sent anywhere. */
 void node__doctor(struct node *n, const struct mesh_status *s,

@@ -2,6 +2,7 @@
 
 #include "base/mp.h"
 #include "node/methods.h"
+#include "node/onion_node.h"
 #include "node/roles.h"
 
 static const char *time_state_name(enum mesh_time_state s)
@@ -67,6 +68,18 @@ static void pack_mesh(msgpack_packer *pk, const struct mesh_status *s)
     node__pack_kv_bool(pk, "dual_stack", s->dual_stack);
 }
 
+static void pack_onion(msgpack_packer *pk, struct node *n)
+{
+    struct onion_summary o;
+    if (n->onion == NULL) {
+        msgpack_pack_nil(pk);
+        return;
+    }
+    onion_get_status(n->onion, &o);
+    msgpack_pack_map(pk, 9);
+    node__pack_onion(pk, &o);
+}
+
 /* Is the identity one that a kill could still take back? Nobody is told it before it is on disk. */
 static bool is_id_unsaved(const struct node *n)
 {
@@ -77,7 +90,7 @@ void node__pack_status(msgpack_packer *pk, struct node *n, const struct mesh_sta
 {
     uint64_t now = env_now_ns(node_env(n));
     const struct mesh_config *m = &n->config.mesh;
-    msgpack_pack_map(pk, 28);
+    msgpack_pack_map(pk, 29);
     const bool has_id = n->identity->has_puzzle && !is_id_unsaved(n);
     node__pack_kv_str(pk, "version", CYX_VERSION);
     node__pack_kv_hex(pk, "id", has_id ? n->identity->id : NULL);
@@ -91,6 +104,8 @@ void node__pack_status(msgpack_packer *pk, struct node *n, const struct mesh_sta
     node__pack_kv_u64(pk, "workers", workers_len(n->workers));
     mp_pack_str(pk, "dht");
     node__pack_dht(pk, n);
+    mp_pack_str(pk, "onion");
+    pack_onion(pk, n);
     pack_roles(pk, n);
     node__pack_kv_u64(pk, "rss", node__rss(n));
     node__pack_kv_str(pk, "data_dir", n->config.data_dir);

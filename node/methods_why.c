@@ -6,6 +6,7 @@
 
 #include "base/mp.h"
 #include "node/endpoints_internal.h"
+#include "node/onion_node.h"
 
 /* What to do about it. */
 static const char *cure_of(enum onion_fail why)
@@ -189,7 +190,7 @@ static bool pack_path(void *arg, const struct onion_path_row *row)
     return true;
 }
 
-static void pack_status(msgpack_packer *pk, const struct onion_summary *s)
+void node__pack_onion(msgpack_packer *pk, const struct onion_summary *s)
 {
     node__pack_kv_bool(pk, "ready", s->is_ready);
     node__pack_kv_u64(pk, "relays", s->relays);
@@ -217,7 +218,7 @@ void endpoints__paths(void *state, struct node_call *call, const msgpack_object 
     msgpack_sbuffer_init(&buf);
     msgpack_packer_init(&pk, &buf, msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 10);
-    pack_status(&pk, &status);
+    node__pack_onion(&pk, &status);
     mp_pack_str(&pk, "paths");
     msgpack_pack_array(&pk, n);
     e->o.ops->paths_each(e->onion, pack_path, &pk);

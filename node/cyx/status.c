@@ -73,6 +73,20 @@ static void show_dht(const msgpack_object *d)
     cyx_line("dht", line);
 }
 
+static void show_onion(const msgpack_object *o)
+{
+    char line[CYX_CELL];
+    if (o == NULL || o->type != MSGPACK_OBJECT_MAP)
+        return;
+    snprintf(line, sizeof line,
+             "%s, %" PRIu64 " relays, %" PRIu64 " paths of ours, %" PRIu64
+             " of others go through here, %" PRIu64 " services, %" PRIu64 " connections",
+             show_bool(o, "ready") ? "ready" : "not ready", show_u64(o, "relays"),
+             show_u64(o, "paths_own"), show_u64(o, "paths_through"), show_u64(o, "services"),
+             show_u64(o, "connections"));
+    cyx_line("paths", line);
+}
+
 static int show_status(const struct cli *c, const msgpack_object *r)
 {
     char a[CYX_CELL], b[CYX_CELL], line[3 * CYX_CELL], up[SHOW_TEXT], mem[SHOW_TEXT];
@@ -93,6 +107,7 @@ static int show_status(const struct cli *c, const msgpack_object *r)
     show_addresses(r);
     show_clock(r);
     show_dht(mp_get(r, "dht"));
+    show_onion(mp_get(r, "onion"));
     show_roles(mp_get(r, "roles"));
     cyx_line("data folder", show_str(r, "data_dir", a, sizeof a));
     return CLI_OK;

@@ -146,7 +146,8 @@ static void turn(struct side *s)
 static void pump(void *arg)
 {
     struct side *s = arg;
-    while (s->stream != NULL && onion_conn_stream_write(s->stream, chunk, sizeof chunk) == sizeof chunk)
+    while (s->stream != NULL &&
+           onion_conn_stream_write(s->stream, chunk, sizeof chunk) == sizeof chunk)
         ;
 }
 

@@ -130,7 +130,7 @@ static void on_gone(void *arg)
 }
 
 static const struct onion_conn_stream_ops stream_ops = { on_status,   on_data,  on_end,
-                                                    on_writable, on_reset, on_gone };
+                                                         on_writable, on_reset, on_gone };
 
 static void keep_stream(unsigned side, struct onion_conn_stream *s)
 {

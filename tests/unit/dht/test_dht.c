@@ -474,6 +474,29 @@ static void begin_many(void *arg)
     }
 }
 
+/* The cable is out: that says nothing about anybody else. */
+Test(dht, a_dead_uplink_costs_no_contact)
+{
+    boot_all(5);
+    struct dht_stats before, after;
+    dht_get_stats(members[0].dht, &before);
+    cr_assert_geq(before.contacts, 4u);
+    sim_node_set_group(few.node[0].sim, 1);
+    struct record r;
+    provider(&r, 1, 7);
+    for (unsigned i = 0; i < 8; i++) {
+        few_run_ms(&few, 60000);
+        struct finding g = find(&members[0], &r, DHT_FIND_FRESH);
+        cr_expect_neq(g.code, 0);
+    }
+    dht_get_stats(members[0].dht, &after);
+    cr_expect_eq(after.contacts, before.contacts);
+    sim_node_set_group(few.node[0].sim, 0);
+    few_run_ms(&few, 1000);
+    dht_get_stats(members[0].dht, &after);
+    cr_expect_eq(after.contacts, before.contacts);
+}
+
 Test(dht, lookups_wait_up_to_the_bound_and_all_end)
 {
     boot_all(4);
@@ -519,6 +542,42 @@ static void begin_and_cancel(void *arg)
 {
     begin_find(arg);
     cancel(arg);
+}
+
+struct publishing {
+    unsigned published, refused, next;
+};
+
+static void publish_many(void *arg)
+{
+    struct publishing *q = arg;
+    for (unsigned end = q->next + DHT_LOOKUPS; q->next < end; q->next++) {
+        unsigned i = q->next;
+        uint8_t record[DHT_PROVIDER_MAX];
+        struct dht_provider p = made_provider(&made);
+        p.content[0] = (uint8_t)i;
+        p.content[1] = (uint8_t)(i >> 8);
+        p.expiry = now() + 7200;
+        int len = dht_provider_build(&p, &made.net, made.self.sk, record);
+        cr_assert_gt(len, 0);
+        int code = dht_publish(members[0].dht, record, (size_t)len, NULL, NULL, NULL);
+        cr_expect(code == 0 || code == CYX_EFULL, "record %u: %d", i, code);
+        q->published += code == 0;
+        q->refused += code == CYX_EFULL;
+    }
+}
+
+Test(dht, publishes_no_more_records_than_its_bound)
+{
+    struct publishing q = { 0 };
+    boot_all(1);
+    while (q.next <= DHT_OWN_RECORDS) { /* as many at a time as there may be lookups */
+        few_in(members[0].node, publish_many, &q);
+        few_run_ms(&few, 20000);
+    }
+    cr_expect_eq(q.published, (unsigned)DHT_OWN_RECORDS);
+    cr_expect_eq(q.refused, q.next - DHT_OWN_RECORDS);
+    check_all();
 }
 
 Test(dht, a_lookup_can_be_cancelled_at_any_moment)

@@ -560,10 +560,10 @@ static struct onion_why *do_why(struct onion *o, const struct onion_target *to,
 static void get_status(struct onion *o, struct onion_summary *out)
 {
     *out = (struct onion_summary){ .is_ready = true,
-                                  .relays = 12,
-                                  .guards_up = 3,
-                                  .services = memory_services(o),
-                                  .streams = memory_streams(o) };
+                                   .relays = 12,
+                                   .guards_up = 3,
+                                   .services = memory_services(o),
+                                   .streams = memory_streams(o) };
 }
 
 static void paths_each(struct onion *o, bool (*fn)(void *arg, const struct onion_path_row *row),

@@ -111,7 +111,7 @@ static void on_stream_closed(void *arg)
 }
 
 static const struct onion_conn_stream_ops end_ops = { on_status,   on_data,  on_end,
-                                                 on_writable, on_reset, on_stream_closed };
+                                                      on_writable, on_reset, on_stream_closed };
 
 void pair_read(struct pair_end *e, uint64_t n)
 {
