@@ -140,7 +140,8 @@ pid {dir}/pid;
 error_log {dir}/error.log;
 events {{ worker_connections 512; }}
 http {{
-    access_log off;
+    log_format paths "$uri $status";
+    access_log {dir}/access.log paths;
     sendfile on;
     types {{ text/html html; text/css css; application/javascript js; image/png png; }}
     {temp}
@@ -161,6 +162,7 @@ class Nginx:
         self.dir = net.path("nginx")
         self.root = net.path("nginx", "root")
         self.socket = net.path("nginx", "web.sock")
+        self.access = net.path("nginx", "access.log")  # of each request: path, status
         os.makedirs(self.root)
 
     def start(self):
