@@ -281,6 +281,7 @@ void mesh_get_status(struct mesh *m, struct mesh_status *out)
         .started_ns = m->started_ns,
         .ready_ns = m->ready_ns,
         .is_ready = m->ready_ns != 0 && m->n_up > 0,
+        .is_listed = m->config.is_listed,
     };
     out->has_observed = mesh__own_observed_get(m, &out->observed);
     list_each (at, &m->links) {

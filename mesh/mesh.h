@@ -121,6 +121,7 @@ enum mesh_time_state {
 struct mesh_status {
     bool is_started;
     bool is_ready; /* at least one link, and the first look for peers is over */
+    bool is_listed;
     size_t links, links_listed, handshakes_open, known;
     struct env_addr local; /* the socket's */
     bool has_observed;

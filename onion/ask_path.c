@@ -169,13 +169,32 @@ static struct ask_path *path_new(struct onion_asks *a)
     return NULL;
 }
 
+/* Room for one more: the one that served its purpose and was idle longest gives way. Without it,
+ * who reached for sixteen endpoints would wait two minutes for the seventeenth. */
+static bool make_room(struct onion_asks *a)
+{
+    struct ask_path *idlest = NULL;
+    if (a->n_paths < ONION_ASK_PATHS)
+        return true;
+    list_each (node, &a->paths) {
+        struct ask_path *p = container_of(node, struct ask_path, node);
+        if (p->is_open && p->is_taken && map_len(p->calls) == 0 &&
+            (idlest == NULL || p->used_ns < idlest->used_ns))
+            idlest = p;
+    }
+    if (idlest == NULL)
+        return false;
+    ask__path_free(idlest);
+    return true;
+}
+
 /* One more. False: not now. */
 static bool path_begin(struct onion_asks *a)
 {
     struct onion_path_options o = { .last.command = ONION_BUILD_END,
                                     .is_kept = true,
                                     .purpose = "lookup" };
-    struct ask_path *p = a->n_paths < ONION_ASK_PATHS ? path_new(a) : NULL;
+    struct ask_path *p = make_room(a) ? path_new(a) : NULL;
     if (p == NULL)
         return false;
     o.route = &p->route;

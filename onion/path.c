@@ -1,6 +1,7 @@
 /* onion/path.c - the life of an own path.
  *
  *   DIALING   the link to the first hop is being made
+ *   WAITING   it is up; builds go out no faster than it may carry them. `build_timer`: its turn
  *   BUILDING  BUILD is out. `build_timer` first says `late`, then gives up
  *   OPEN      cells flow. `keep_timer` sends STATS so that relays don't forget a path that is
  * wanted but quiet, `probe_timer` waits for the answer to a probe, `life_timer` ends it before its
@@ -146,11 +147,12 @@ static const struct onion_slot_ops slot_ops = { .cell = slot_cell,
  */
 
 /* Every one of them may go, and take others with it: begins anew after each. */
-static struct onion_path *dialing_over(struct onion_paths *p, const struct mesh_link *l)
+static struct onion_path *first_over(struct onion_paths *p, const struct mesh_link *l,
+                                     enum path_state state)
 {
     list_each (n, &p->all) {
         struct onion_path *path = container_of(n, struct onion_path, node);
-        if (path->state == PATH_DIALING && path->link == l)
+        if (path->state == state && path->link == l)
             return path;
     }
     return NULL;
@@ -159,15 +161,17 @@ static struct onion_path *dialing_over(struct onion_paths *p, const struct mesh_
 static void link_up(void *arg, struct mesh_link *l)
 {
     struct onion_path *path;
-    while ((path = dialing_over(arg, l)) != NULL)
+    while ((path = first_over(arg, l, PATH_DIALING)) != NULL)
         path__begin(path);
 }
 
+/* Those with a path id hear it from the switch. */
 static void link_down(void *arg, struct mesh_link *l, const char *why)
 {
     struct onion_path *path;
     (void)why;
-    while ((path = dialing_over(arg, l)) != NULL)
+    while ((path = first_over(arg, l, PATH_DIALING)) != NULL ||
+           (path = first_over(arg, l, PATH_WAITING)) != NULL)
         path__failed(path, &(struct onion_path_built){ .code = CYX_ECLOSED });
 }
 
@@ -272,12 +276,16 @@ void onion_path_info(const struct onion_path *path, struct onion_path_info *out)
 struct onion_paths *onion_paths_create(struct onion_switch *sw)
 {
     struct onion_paths *p = calloc(1, sizeof *p);
+    struct mesh_status status;
     if (p == NULL)
         return NULL;
     p->sw = sw;
     p->mesh = onion_switch_mesh(sw);
     p->env = mesh_env(p->mesh);
     list_init(&p->all);
+    mesh_get_status(p->mesh, &status);
+    p->is_paced = !status.is_listed;
+    mesh_bucket_init(&p->builds, ONION_BUILDS_LINK, PATH__BUILDS_BURST, env_now_ns(p->env));
     p->watcher = (struct mesh_watcher){ .link_up = link_up, .link_down = link_down, .arg = p };
     mesh_watch(p->mesh, &p->watcher);
     return p;
@@ -356,6 +364,8 @@ void onion_paths_metrics(const struct onion_paths *p, metric_fn fn, void *arg)
     metric_gauge(&o, "cyx_onion_own_paths", "paths that this node began", p->n);
     metric_counter(&o, "cyx_onion_own_built_total", "own paths built", p->c.built);
     metric_counter(&o, "cyx_onion_own_failed_total", "own paths that were not", p->c.failed);
+    metric_counter(&o, "cyx_onion_own_waited_total",
+                   "builds that waited for their turn on the first link", p->c.waited);
     metric_counter(&o, "cyx_onion_own_late_total", "builds that took three times the usual",
                    p->c.late);
     for (unsigned i = 1; i < ONION_STATUSES; i++)

@@ -37,8 +37,31 @@ static void fail(struct onion_path *path, int code)
     path__failed(path, &(struct onion_path_built){ .code = code });
 }
 
+static void its_turn(struct env_timer *t, void *arg)
+{
+    (void)t;
+    path__begin(arg);
+}
+
+/* Whether it must wait before it may be sent. A relay drops what exceeds an unlisted link's budget
+ * without a word: to us that is the silence of a dead guard. Spec: section 16. */
+static bool must_wait(struct onion_path *path)
+{
+    struct onion_paths *p = path->paths;
+    uint64_t now = env_now_ns(p->env);
+    if (!p->is_paced || mesh_bucket_take(&p->builds, 1, now))
+        return false;
+    p->c.waited += path->state != PATH_WAITING;
+    path->state = PATH_WAITING;
+    env_timer_init(&path->build_timer, its_turn, path);
+    env_timer_set(p->env, &path->build_timer, mesh_bucket_when(&p->builds, 1, now));
+    return true;
+}
+
 void path__begin(struct onion_path *path)
 {
+    if (must_wait(path))
+        return;
     struct onion_paths *p = path->paths;
     uint32_t id = mesh_path_id(path->link);
     int code = id != 0 ? onion_switch_add(p->sw, &path->slot, path->link, id) : CYX_EFULL;

@@ -1,5 +1,6 @@
 /* onion/path_internal.h - shared by path*.c. */
 #pragma once
+#include "mesh/budget.h"
 #include "onion/layer.h"
 #include "onion/path.h"
 
@@ -16,6 +17,8 @@ enum {
     PATH__QUEUE =
         MESH_LINK_WRITABLE + 1, /* cells waiting on the first link: `writable` is due then */
     PATH__NOISE_PERCENT = 1,
+    PATH__BUILDS_BURST = ONION_BUILDS_LINK_BURST - 2, /* two fewer than relays bear: on the way they
+                                                         come closer together */
 };
 
 struct onion_paths {
@@ -28,8 +31,10 @@ struct onion_paths {
     uint64_t next_number;
     uint64_t recent[PATH__RECENT];
     unsigned n_recent;
+    struct mesh_bucket builds; /* sent: more than an unlisted link's budget is dropped in silence */
+    bool is_paced;             /* we are unlisted */
     struct {
-        uint64_t opened, failed, late, built, timed_out, refused[ONION_STATUSES];
+        uint64_t opened, failed, waited, late, built, timed_out, refused[ONION_STATUSES];
         uint64_t cells_sent, cells_recognised, cells_unrecognised, cells_repeated;
         uint64_t ended[ONION_PATH_OLD + 1];
     } c;
@@ -37,6 +42,7 @@ struct onion_paths {
 
 enum path_state {
     PATH_DIALING,  /* the link to the first hop isn't up yet */
+    PATH_WAITING,  /* for its turn to send BUILD */
     PATH_BUILDING, /* BUILD sent; late: the same, after `late` */
     PATH_OPEN,
 };
@@ -78,7 +84,7 @@ struct onion_path {
 void path__free(struct onion_path *path);
 void path__end(struct onion_path *path, enum onion_path_end why);
 void path__failed(struct onion_path *path, const struct onion_path_built *b);
-void path__begin(struct onion_path *path); /* the link is up: BUILD */
+void path__begin(struct onion_path *path); /* the link is up: BUILD, when it is its turn */
 void path__reply(struct onion_path *path, const uint8_t train[static ONION_REPLY]);
 void path__opened(struct onion_path *path); /* the timers of an open path */
 void path__cell(struct onion_path *path, uint8_t cell[static MESH_CELL]);

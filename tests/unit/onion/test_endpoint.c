@@ -254,3 +254,45 @@ Test(onion_endpoint, the_request_travels_with_the_build)
     cr_log_info("warm: %.1f traversals", traversals());
     cr_expect_leq(traversals(), 13.0, "%.1f traversals", traversals());
 }
+
+/* ---- many endpoints of one node ----------------------------------------------------------------
+ */
+
+enum { MANY = 12 };
+static struct onion_service *many[MANY];
+
+static void serve_many(void *arg)
+{
+    static const struct onion_service_events ev = { .stream = echo_stream };
+    const struct onion_port port = { 80, ONION_PORT_STREAM };
+    uint8_t seed[32] = { 0 };
+    struct onion_service_config c = { .seed = seed, .ports = &port, .n_ports = 1 };
+    struct cyx_err err = { 0 };
+    (void)arg;
+    for (unsigned i = 0; i < MANY; i++) {
+        seed[0] = (uint8_t)(i + 1);
+        many[i] = onion_serve(t.at[SERVICE].onion, &c, &ev, NULL, &err);
+        cr_assert_not_null(many[i], "%s", err.msg);
+    }
+}
+
+static bool are_served(void *arg)
+{
+    struct onion_service_info info;
+    unsigned *ready = arg;
+    *ready = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        onion_service_info(many[i], &info);
+        *ready += info.state == ONION_SERVICE_READY;
+    }
+    return *ready == MANY;
+}
+
+/* About 12 builds for each, over one link that may carry 10 a second: none is lost for being too
+ * early, and lookups' paths that served their purpose make room. */
+Test(onion_endpoint, twelve_endpoints_of_one_node_become_ready_as_fast_as_their_paths_may_be_built)
+{
+    unsigned ready;
+    few_in(&t.few.node[SERVICE], serve_many, NULL);
+    cr_expect(towns_until(&t, 30000, are_served, &ready), "%u of %d after 30 s", ready, MANY);
+}
