@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,25 +22,25 @@ HZ = os.sysconf("SC_CLK_TCK")
 PARTS = ("ttfb", "memory", "throughput", "requests", "bootstrap")
 WARM_FETCHES, FRESH_CLIENTS = 15, 3
 
-# What we aim at first: the figure, ours and Tor's as they were when the target was set, and whether
-# more is better. Held to is the ratio of the two, since that is what carries over to other machines.
-TARGETS = {
+# What we aim at first. A ratio: the target over what Tor did where the target was set; it carries over to
+# other machines, so it is what counts. Without one the target itself counts: memory, and times that are few.
+TARGETS = {  # figure: target, Tor's then, whether more is better
     "0ms_one_stream_mb_per_s": (100, 3.2, True),
-    "0ms_8_streams_mb_per_s": (120, 24.6, True),
-    "0ms_8_streams_cpu_s_per_gb": (15, 53, False),
-    "0ms_warm_ms": (4, 65, False),
+    "0ms_8_users_mb_per_s": (120, 24.6, True),
+    "0ms_8_users_cpu_s_per_gb": (15, 53, False),
+    "0ms_warm_ms": (4, 66, False),
     "0ms_cold_ms": (15, 241, False),
     "0ms_requests_per_s": (20000, 1135, True),
     "10ms_one_stream_mb_per_s": (25, 1.25, True),
-    "10ms_8_streams_mb_per_s": (80, 9.1, True),
+    "10ms_8_users_mb_per_s": (80, 9.1, True),
     "10ms_warm_ms": (140, 443, False),
     "10ms_cold_ms": (280, 1048, False),
-    "0ms_quiet_relay_mib": (12, 106, False),
-    "0ms_quiet_client_mib": (12, 48, False),
-    "0ms_quiet_service_mib": (12, 51, False),
-    "0ms_busy_relay_mib": (32, 208, False),
-    "0ms_busy_service_mib": (32, 191, False),
-    "0ms_fresh_ready_ms": (1000, 2500, False),
+    "0ms_quiet_relay_mib": (12, None, False),
+    "0ms_quiet_client_mib": (12, None, False),
+    "0ms_quiet_service_mib": (12, None, False),
+    "0ms_busy_relay_mib": (32, None, False),
+    "0ms_busy_service_mib": (32, None, False),
+    "0ms_fresh_ready_ms": (1000, None, False),
 }
 
 
@@ -51,10 +50,10 @@ class Subject:
     def __init__(self, key, net, user, scheduler=None):
         self.key, self.net, self.user, self.scheduler = key, net, user, scheduler
 
-    def fetch(self, path, streams=1, seconds=0.0, host=None, user=None):
+    def fetch(self, path, streams=1, users=1, ramp=0.0, seconds=0.0, host=None, user=None):
         user = user or self.user
         argv = user.inside([lab.program("bench_fetch"), user.socks, host or self.net.host, "80", path,
-                            str(streams), str(seconds)])
+                            str(streams), str(users), str(ramp), str(seconds)])
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=180)
         if done.returncode != 0:
             raise lab.Failed(f"{self.key}: {done.stderr.strip()}")
@@ -100,37 +99,15 @@ def cpu_s(processes):
     return used
 
 
-def rss_mib(processes):
-    """The largest resident size of each role."""
+def peak_mib(processes):
+    """The largest resident size that a process of each role has had. What it has at an instant would
+    say little where the kernel takes back pages of those that wait."""
     largest = {}
     for role, pid in processes:
         with open(f"/proc/{pid}/status") as f:
-            kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+            kib = next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
         largest[role] = max(largest.get(role, 0), kib / 1024)
     return largest
-
-
-class Watch(threading.Thread):
-    """The largest resident sizes while something runs."""
-
-    def __init__(self, processes):
-        super().__init__()
-        self.processes, self.largest = processes, {}
-        self.is_over = threading.Event()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.is_over.set()
-        self.join()
-        return False
-
-    def run(self):
-        while not self.is_over.wait(0.2):
-            for role, mib in rss_mib(self.processes).items():
-                self.largest[role] = max(self.largest.get(role, 0), mib)
 
 
 # ---- the parts -----------------------------------------------------------------------------------
@@ -141,6 +118,8 @@ class Bench:
 
     def __init__(self, place_name, subjects, wire_pid, options):
         self.at, self.subjects, self.wire, self.options = place_name, subjects, wire_pid, options
+        # Round trips of more than 100 ms take a while to fill a path.
+        self.ramp = 3 if wire_pid else 1
         self.figures = options.figures
 
     def add(self, subject, figure, value):
@@ -177,18 +156,24 @@ class Bench:
 
     def memory_quiet(self):
         for subject in self.nets():
-            for role, mib in rss_mib(subject.net.processes()).items():
+            for role, mib in peak_mib(subject.net.processes()).items():
                 self.add(subject, f"quiet_{role}_mib", mib)
 
-    def one_download(self, subject, name, streams):
+    def memory_busy(self):
+        """After all downloads and requests."""
+        for subject in self.nets():
+            for role, mib in peak_mib(subject.net.processes()).items():
+                self.add(subject, f"busy_{role}_mib", mib)
+
+    def one_download(self, subject, name, streams, users):
         subject.turn()
+        subject.fetch(net_web.TINY, streams, users)  # paths are built
         processes = subject.net.processes()
         if self.wire:
             processes.append(("forwarder", self.wire))
         before, begun = cpu_s(processes), time.monotonic()
-        with Watch(processes) as watch:
-            got = subject.fetch(net_web.BIG, streams, self.options.seconds)
-            time.sleep(0.3)  # what was under way comes to an end
+        got = subject.fetch(net_web.BIG, streams, users, self.ramp, self.options.seconds)
+        time.sleep(0.3)  # what was under way comes to an end
         used = {role: s - before[role] for role, s in cpu_s(processes).items()}
         forwarder = used.pop("forwarder", 0)
         self.add(subject, f"{name}_mb_per_s", got["mb_per_s"])
@@ -197,23 +182,18 @@ class Bench:
             self.add(subject, f"{name}_{role}_cpu_s_per_gb", seconds / got["all_bytes"] * 1e9)
         if self.wire:
             self.add(subject, f"{name}_forwarder_cores", forwarder / (time.monotonic() - begun - 0.3))
-        return watch.largest
 
     def throughput(self):
         for _ in range(self.options.rounds):
             for subject in self.subjects:
-                for name, streams in (("one_stream", 1), ("8_streams", 8)):
-                    largest = self.one_download(subject, name, streams)
-                    if streams == 8 and "memory" in self.options.parts:
-                        for role, mib in largest.items():
-                            if role != "forwarder":
-                                self.add(subject, f"busy_{role}_mib", mib)
+                for name, streams, users in (("one_stream", 1, 1), ("8_streams", 8, 1), ("8_users", 8, 8)):
+                    self.one_download(subject, name, streams, users)
 
     def requests(self):
         for _ in range(self.options.rounds):
             for subject in self.subjects:
                 subject.turn()
-                got = subject.fetch(net_web.TINY, 64, self.options.seconds)
+                got = subject.fetch(net_web.TINY, 64, 1, 1, self.options.seconds)
                 self.add(subject, "requests_per_s", got["responses_per_s"])
                 self.add(subject, "requests_latency_ms", got["latency_ms"])
 
@@ -233,7 +213,7 @@ class Bench:
     def run(self):
         self.warm()
         for part, work in (("ttfb", self.ttfb), ("memory", self.memory_quiet), ("throughput", self.throughput),
-                           ("requests", self.requests), ("bootstrap", self.bootstrap), ("ttfb", self.cold)):
+                           ("requests", self.requests), ("memory", self.memory_busy), ("bootstrap", self.bootstrap), ("ttfb", self.cold)):
             if part in self.options.parts:
                 begun = time.monotonic()
                 work()
@@ -248,7 +228,7 @@ class Options:
         self.figures = Figures()
         self.parts = os.environ.get("CYX_BENCH_PARTS", ",".join(PARTS)).split(",")
         self.delays = [int(d) for d in os.environ.get("CYX_BENCH_DELAYS", "0,10").split(",")]
-        self.rounds = int(os.environ.get("CYX_BENCH_ROUNDS", "3"))
+        self.rounds = int(os.environ.get("CYX_BENCH_ROUNDS", "2"))
         self.seconds = float(os.environ.get("CYX_BENCH_SECONDS", "2"))
         self.rival = os.environ.get("CYX_BENCH_RIVAL", "tor")
         unknown = set(self.parts) - set(PARTS)
@@ -281,7 +261,7 @@ def direct(place, options):
     for figure, path, streams, of in (("8_streams_mb_per_s", net_web.BIG, 8, "mb_per_s"),
                                       ("requests_per_s", net_web.TINY, 64, "responses_per_s")):
         done = subprocess.run([lab.program("bench_fetch"), "-", "127.0.0.1", str(port), path, str(streams),
-                               "1"], check=True, stdout=subprocess.PIPE, text=True)
+                               "1", "0.2", "1"], check=True, stdout=subprocess.PIPE, text=True)
         options.figures.add("0ms", "direct", figure, json.loads(done.stdout)[of])
 
 
@@ -316,19 +296,25 @@ def table(figures):
               + f"{number(ratio):>12}")
 
 
+def reaches(value, target, is_more_better):
+    return value >= target if is_more_better else value <= target
+
+
 def compare(figures):
-    """Our ratio to Tor beside the one that the first targets have; true when all were reached."""
-    held = True
-    print("\n  " + f"{'first targets':<34}{'ours':>10}{'target':>10}{'of tor':>10}{'target':>10}")
+    """Our figures, and their ratios to Tor's, beside the first targets; true when all that count hold."""
+    all_held = True
+    print("\n  " + f"{'first targets':<30}{'ours':>9}{'target':>9}{'':>9}{'of tor':>9}{'target':>9}{'':>9}")
     for key, (target, of, is_more_better) in TARGETS.items():
         ours, tor = figures.median(key, "cyx5"), figures.median(key, "tor")
-        if ours is None or not tor:
+        if ours is None:
             continue
-        reached = ours / tor >= target / of if is_more_better else ours / tor <= target / of
-        held = held and reached
-        print("  " + f"{key:<34}{number(ours):>10}{number(target):>10}{number(ours / tor):>10}"
-              f"{number(target / of):>10}  {'held' if reached else 'MISSED'}")
-    return held
+        ratio = ours / tor if tor else None
+        itself = reaches(ours, target, is_more_better)
+        held = itself if not of else ratio is not None and reaches(ratio, target / of, is_more_better)
+        all_held = all_held and held
+        print("  " + f"{key:<30}{number(ours):>9}{number(target):>9}{'yes' if itself else 'no':>9}"
+              f"{number(ratio):>9}{number(target / of if of else None):>9}{'held' if held else 'MISSED':>9}")
+    return all_held
 
 
 def run(build):
@@ -345,7 +331,7 @@ def run(build):
         sys.exit(f"failed: {why}")
     figures = options.figures
     table(figures)
-    held = compare(figures) if options.rival == "tor" else True
+    held = compare(figures)
     flat = {"parts": options.parts, "rounds": options.rounds, "seconds": options.seconds}
     for (key, subject), values in figures.samples.items():
         low, high = figures.spread(key, subject)

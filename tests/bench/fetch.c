@@ -1,11 +1,13 @@
-/* bench_fetch PROXY|- HOST PORT PATH STREAMS SECONDS [USER] - gets PATH over and over on STREAMS
- * keep-alive connections, through a SOCKS5 proxy (IP:PORT) or straight (-, HOST an IP address).
- * USER goes to the proxy as user name, so that connections with another one share no path.
+/* bench_fetch PROXY|- HOST PORT PATH STREAMS USERS RAMP SECONDS - gets PATH over and over on
+ * STREAMS keep-alive connections, through a SOCKS5 proxy (IP:PORT) or straight (-, HOST an IP
+ * address). Streams take turns in being of USERS users of the proxy: those of different ones share
+ * no path.
  *
- * The clock starts when every stream had its first byte and runs for SECONDS; with 0 it ends there.
- * Bodies are thrown away in the kernel, so that the measuring side costs as little as it can.
- * Prints one JSON object; first_byte_ms is from connect() to the first byte of the slowest stream,
- * all_bytes counts from the start. */
+ * The clock starts RAMP seconds after every stream had its first byte, so that congestion windows
+ * have grown, and runs for SECONDS; with 0 and 0 it all ends with the first byte. Bodies are thrown
+ * away in the kernel, so that the measuring side costs as little as it can. Prints one JSON object;
+ * first_byte_ms is from connect() to the first byte of the slowest stream, all_bytes counts from
+ * the start. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -23,6 +25,7 @@
 enum {
     STREAMS_MAX = 256,
     LATENCIES_MAX = 1 << 20,
+    USERS_MAX = 26,
     HEAD_MAX = 4096,
     DISCARD = 1 << 20,
     GIVE_UP_S = 60 /* for every stream's first byte */
@@ -32,6 +35,7 @@ enum stage { METHODS, LOGIN, REPLY, HEAD, BODY };
 
 struct stream {
     int fd;
+    unsigned user;
     enum stage stage;
     char head[HEAD_MAX];
     size_t len;    /* of head */
@@ -43,12 +47,12 @@ struct stream {
 struct run {
     struct sockaddr_in to;
     bool is_proxied;
-    const char *host, *user;
+    const char *host;
     uint16_t port;
     char request[1024];
     unsigned n_streams, n_flowing; /* the latter had a byte */
     struct stream stream[STREAMS_MAX];
-    uint64_t start_ns, flowing_ns;
+    uint64_t start_ns, flowing_ns, count_ns; /* connect(), every first byte, the clock */
     uint64_t bytes, all_bytes, responses;
     double latency_ms[LATENCIES_MAX];
     size_t n_latencies;
@@ -83,13 +87,10 @@ static void ask(struct run *r, struct stream *s)
 
 /* ---- SOCKS5 (RFC 1928, 1929) ----------------------------------------------------------------- */
 
-static void send_login(const struct run *r, struct stream *s)
+static void send_login(struct stream *s)
 {
-    uint8_t m[3 + 255 + 2] = { 1, (uint8_t)strlen(r->user) };
-    memcpy(m + 2, r->user, m[1]);
-    m[2 + m[1]] = 1;
-    m[3 + m[1]] = 'x';
-    put(s, m, 4u + m[1]);
+    uint8_t m[] = { 1, 1, (uint8_t)('a' + s->user), 1, 'x' };
+    put(s, m, sizeof m);
 }
 
 static void send_connect(const struct run *r, struct stream *s)
@@ -116,7 +117,7 @@ static void on_proxy(struct run *r, struct stream *s)
         die("the proxy refused");
     switch (s->stage) {
     case METHODS:
-        send_login(r, s);
+        send_login(s);
         s->stage = LOGIN;
         break;
     case LOGIN:
@@ -141,17 +142,13 @@ static void on_response_end(struct run *r, struct stream *s)
     ask(r, s);
 }
 
-/* Once every stream flows, counting begins anew. */
 static void note_first(struct run *r, struct stream *s)
 {
     if (s->has_byte)
         return;
     s->has_byte = true;
-    if (++r->n_flowing < r->n_streams)
-        return;
-    r->flowing_ns = now_ns();
-    r->bytes = r->responses = 0;
-    r->n_latencies = 0;
+    if (++r->n_flowing == r->n_streams)
+        r->flowing_ns = now_ns();
 }
 
 static void on_head(struct run *r, struct stream *s)
@@ -221,7 +218,15 @@ static void open_stream(struct run *r, struct stream *s, int ep)
         ask(r, s);
 }
 
-static void play(struct run *r, uint64_t span_ns)
+/* The ramp is over: counting begins anew. */
+static void begin_count(struct run *r, uint64_t now)
+{
+    r->count_ns = now;
+    r->bytes = r->responses = 0;
+    r->n_latencies = 0;
+}
+
+static void play(struct run *r, uint64_t ramp_ns, uint64_t span_ns)
 {
     struct epoll_event e[STREAMS_MAX];
     int ep = epoll_create1(EPOLL_CLOEXEC);
@@ -230,7 +235,9 @@ static void play(struct run *r, uint64_t span_ns)
         open_stream(r, &r->stream[i], ep);
     for (;;) {
         uint64_t now = now_ns();
-        if (r->flowing_ns != 0 && now - r->flowing_ns >= span_ns)
+        if (r->count_ns == 0 && r->flowing_ns != 0 && now - r->flowing_ns >= ramp_ns)
+            begin_count(r, now);
+        if (r->count_ns != 0 && now - r->count_ns >= span_ns)
             return;
         if (r->flowing_ns == 0 && now - r->start_ns > GIVE_UP_S * 1000000000ull)
             die("not every stream had a byte in time");
@@ -248,7 +255,7 @@ static int by_size(const void *a, const void *b)
 
 static void print(struct run *r)
 {
-    double seconds = (double)(now_ns() - r->flowing_ns) / 1e9;
+    double seconds = (double)(now_ns() - r->count_ns) / 1e9;
     size_t n = r->n_latencies;
     qsort(r->latency_ms, n, sizeof r->latency_ms[0], by_size);
     printf(
@@ -277,20 +284,22 @@ static bool parse_address(const char *text, struct sockaddr_in *to)
 int main(int argc, char **argv)
 {
     static struct run r;
-    if (argc < 7)
-        die("usage: bench_fetch PROXY|- HOST PORT PATH STREAMS SECONDS [USER]");
+    if (argc != 9)
+        die("usage: bench_fetch PROXY|- HOST PORT PATH STREAMS USERS RAMP SECONDS");
     char direct[128];
     snprintf(direct, sizeof direct, "%s:%s", argv[2], argv[3]);
     r.is_proxied = strcmp(argv[1], "-") != 0;
     r.host = argv[2];
     r.port = (uint16_t)strtoul(argv[3], NULL, 10);
     r.n_streams = (unsigned)strtoul(argv[5], NULL, 10);
-    r.user = argc > 7 ? argv[7] : "bench";
+    unsigned n_users = (unsigned)strtoul(argv[6], NULL, 10);
     if (!parse_address(r.is_proxied ? argv[1] : direct, &r.to) || r.n_streams == 0 ||
-        r.n_streams > STREAMS_MAX || strlen(r.host) > 255 || strlen(r.user) > 255)
+        r.n_streams > STREAMS_MAX || n_users == 0 || n_users > USERS_MAX || strlen(r.host) > 255)
         die("bad arguments");
+    for (unsigned i = 0; i < r.n_streams; i++)
+        r.stream[i].user = i % n_users;
     snprintf(r.request, sizeof r.request, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", argv[4], r.host);
-    play(&r, (uint64_t)(strtod(argv[6], NULL) * 1e9));
+    play(&r, (uint64_t)(strtod(argv[7], NULL) * 1e9), (uint64_t)(strtod(argv[8], NULL) * 1e9));
     print(&r);
     return 0;
 }
