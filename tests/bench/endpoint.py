@@ -119,7 +119,7 @@ class Bench:
     def __init__(self, place_name, subjects, wire_pid, options):
         self.at, self.subjects, self.wire, self.options = place_name, subjects, wire_pid, options
         # Round trips of more than 100 ms take a while to fill a path.
-        self.ramp = 3 if wire_pid else 1
+        self.ramp = 2 if wire_pid else 0.5
         self.figures = options.figures
 
     def add(self, subject, figure, value):
