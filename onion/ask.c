@@ -456,8 +456,10 @@ struct onion_ask *onion_ask_store(struct onion_asks *a, const struct onion_purpo
 
 static void fill_again(struct env_timer *t, void *arg)
 {
+    struct onion_asks *a = arg;
     (void)t;
-    ask__fill(arg);
+    a->is_fill_set = false;
+    ask__fill(a);
 }
 
 struct onion_asks *onion_asks_create(struct onion_paths *paths, struct onion_picker *picker)

@@ -73,6 +73,7 @@ struct onion_asks {
     struct list paths, all;
     size_t n_paths, n_all;
     struct env_timer fill;
+    bool is_fill_set;
     uint64_t fill_ms;
     struct {
         uint64_t finds, found, missing, failed, stores, stored, refused, repeats, moved, bad;

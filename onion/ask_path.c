@@ -99,8 +99,13 @@ void ask__path_free(struct ask_path *p)
     free(p);
 }
 
+/* One try is enough for all that fail before it: questions that come in while there are no relays
+ * don't push it away. */
 static void refill_later(struct onion_asks *a)
 {
+    if (a->is_fill_set)
+        return;
+    a->is_fill_set = true;
     a->fill_ms = a->fill_ms == 0 ? ASK__FILL_MS : a->fill_ms * 2;
     if (a->fill_ms > ASK__FILL_MAX_MS)
         a->fill_ms = ASK__FILL_MAX_MS;
