@@ -63,6 +63,9 @@ struct onion_path_events {
     void (*opened)(void *arg, const struct onion_path_built *b);
     /* No reply after max(0.5 s, 3 usual builds): try another beside it. May be NULL. */
     void (*late)(void *arg);
+    /* At a random moment between 40 and 55 minutes: whoever wants it for longer makes another now;
+     * its life ends before the hour does. May be NULL. */
+    void (*old)(void *arg);
     /* A recognised cell; all but PADDING and STATS. Borrowed. */
     void (*cell)(void *arg, const struct onion_cell *c);
     /* STATS of the other end. May be NULL. */

@@ -10,6 +10,9 @@ enum {
     PATH__GIVE_UP_MS = 10500,  /* every hop says status 8 at 10 s */
     PATH__KEEP_MIN_S = 60,     /* STATS that keep a path come at a random time from here */
     PATH__KEEP_MAX_S = 150,    /* ... to here */
+    PATH__OLD_MIN_S = 40 * 60, /* its owner is told that it grows old at a random time from here */
+    PATH__OLD_MAX_S = 55 * 60, /* ... to here */
+    PATH__LIFE_SPARE_S = 60,   /* relays count from the build's coming: ours ends first */
     PATH__PROBES = 2,          /* unanswered: the path is dead */
     PATH__PROBE_MIN_MS = 1000, /* wait for an answer: this, or */
     PATH__PROBE_FACTOR = 3,    /* ... so many usual builds */
@@ -54,7 +57,7 @@ struct onion_path {
     enum path_state state;
     uint64_t number;
     const char *purpose;
-    bool is_kept, is_late, wants_writable;
+    bool is_kept, is_late, wants_writable, was_old;
     struct onion_path_events ev;
     void *arg;
     struct onion_route route;

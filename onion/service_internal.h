@@ -121,10 +121,12 @@ struct onion_service {
     enum onion_service_state state;
     const char *trouble;
     bool is_closing;
+    struct env_task told;     /* the owner hears of a change from the loop: it may close us */
+    struct env_timer leaving; /* closed: until its visitors' last words are out */
 };
 
 /* service.c */
-void service__changed(struct onion_service *s); /* tells the owner if its state did */
+void service__changed(struct onion_service *s); /* tells the owner, soon, if its state did */
 
 /* service_period.c */
 void periods__tick(struct onion_service *s);
@@ -151,6 +153,5 @@ void splices__lost(struct service_pivot *v); /* the registration is over */
 
 /* service_visitor.c */
 bool visitor__new(struct onion_service *s, struct onion_conn *c);
-void visitors__leave(
-    struct onion_service *s); /* a close to each; they go with services__end at the latest */
-void visitors__end(struct onion_service *s, enum onion_code code);
+void visitors__leave(struct onion_service *s); /* ends their streams, says so to each */
+void visitors__end(struct onion_service *s);   /* and frees them, now */

@@ -118,6 +118,8 @@ static bool has_other(const struct service_period *p)
 void publish__wanted(struct service_period *p)
 {
     struct env *e = p->s->o->env;
+    if (p->s->is_closing)
+        return;
     if (p->state != PUBLISH_IDLE && p->state != PUBLISH_DONE) {
         p->is_wanted_again = true;
         return;
@@ -135,13 +137,17 @@ void publish__wanted(struct service_period *p)
 void publish__end(struct service_period *p)
 {
     env_timer_stop(p->s->o->env, &p->timer);
-    for (unsigned i = 0; i < DHT_REPLICAS; i++)
+    for (unsigned i = 0; i < DHT_REPLICAS; i++) {
         onion_ask_cancel(p->stores[i]);
+        p->stores[i] = NULL;
+    }
     onion_ask_cancel(p->check);
+    p->check = NULL;
     if (p->work != NULL) {
         p->work->p = NULL;
         atomic_store(&p->work->cancel, true);
     }
+    p->work = NULL;
 }
 
 /* ---- proof
