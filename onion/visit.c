@@ -238,10 +238,10 @@ static void fetched(void *arg, int code, const struct onion_descriptor *d, uint6
     v->fetching = NULL;
     if (code != 0) {
         visit__step(v, ONION_STAGE_DESCRIPTOR, why, "%s", onion_fail_text(why));
-        if (v->state < VISIT_OPEN)
+        if (v->conn == NULL)
             visit__fail(v, why);
         else if (!ways__any_good(v))
-            visit__lost_ways(v); /* what we have is all there is: it goes on with that */
+            visit__lost_ways(v); /* what we have is all there is */
         return;
     }
     v->d = *d;

@@ -27,7 +27,7 @@ TestSuite(onion_service, .init = start, .fini = end);
 
 Test(onion_service, closing_it_ends_its_streams_and_tells_its_visitors)
 {
-    struct guest g = { .keeps_open = true };
+    static struct guest g = { .keeps_open = true };
     guest_dial(&g, &t, USER, 80, 1000);
     cr_assert(towns_until(&t, 10000, guest_has_all, &g));
     cr_assert_eq(g.closed, 0u);
@@ -46,7 +46,7 @@ static void close_inside(struct inn *i)
 
 Test(onion_service, may_be_closed_from_inside_a_visitors_first_cell)
 {
-    struct guest g = { .keeps_open = true };
+    static struct guest g = { .keeps_open = true };
     inn.on_stream = close_inside;
     guest_dial(&g, &t, USER, 80, 1000);
     cr_expect(towns_until(&t, 10000, guest_is_over, &g));
@@ -67,7 +67,7 @@ Test(onion_service, may_be_closed_from_its_own_changed)
 
 Test(onion_service, can_be_opened_anew_at_once_with_other_keys)
 {
-    struct guest g = { .keeps_open = true }, again = { .keeps_open = true };
+    static struct guest g = { .keeps_open = true }, again = { .keeps_open = true };
     guest_dial(&g, &t, USER, 80, 1000);
     cr_assert(towns_until(&t, 10000, guest_has_all, &g));
     inn_close(&inn);
