@@ -48,10 +48,10 @@ const char *onion_path_end_text(enum onion_path_end why);
 
 /* How a build went. */
 struct onion_path_built {
-    int code;   /* 0; CYX_ETIMEDOUT: nothing came within 10.5 s; CYX_ECLOSED: the link or the path
-                   went; CYX_EPROTO: the   reply didn't open; CYX_EREFUSED: a hop answered with
-                   `status`; or why the first hop can't be dialled */
-    size_t hop; /* CYX_EREFUSED, CYX_EPROTO: which one, from 0 */
+    int code;       /* 0; CYX_ETIMEDOUT: nothing came within 12 s; CYX_ECLOSED: the link or the path
+                       went; CYX_EPROTO: the   reply didn't open; CYX_EREFUSED: a hop answered with
+                       `status`; or why the first hop can't be dialled */
+    size_t hop;     /* CYX_EREFUSED, CYX_EPROTO: which one, from 0 */
     uint8_t status; /* enum onion_status */
     uint32_t effort;
     uint8_t seed[16];

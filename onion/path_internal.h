@@ -1,13 +1,16 @@
 /* onion/path_internal.h - shared by path*.c. */
 #pragma once
+#include "onion/guards.h"
 #include "onion/layer.h"
 #include "onion/path.h"
 
 enum {
-    PATH__RECENT = 15,         /* builds whose median is the usual time */
-    PATH__LATE_MIN_MS = 500,   /* before another path is tried, */
-    PATH__LATE_FACTOR = 3,     /* ... or so many usual builds */
-    PATH__GIVE_UP_MS = 10500,  /* every hop says status 8 at 10 s */
+    PATH__RECENT = 15,       /* builds whose median is the usual time */
+    PATH__LATE_MIN_MS = 500, /* before another path is tried, */
+    PATH__LATE_FACTOR = 3,   /* ... or so many usual builds */
+    /* Every hop says status 8 at 10 s: an answer is listened for until no honest guard can be the
+     * one that is silent, however slow its link. */
+    PATH__GIVE_UP_MS = ONION_GUARD_SILENT_S * 1000,
     PATH__KEEP_MIN_S = 60,     /* STATS that keep a path come at a random time from here */
     PATH__KEEP_MAX_S = 150,    /* ... to here */
     PATH__OLD_MIN_S = 40 * 60, /* its owner is told that it grows old at a random time from here */
