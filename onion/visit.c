@@ -297,12 +297,13 @@ void visit__lost_ways(struct visit *v)
         return;
     if (!v->was_refetched) {
         visit__no_token(v);
-    } else if (v->state == VISIT_OPEN) {
+    } else if (v->state == VISIT_OPEN &&
+               env_now_ns(v->o->env) - v->heard_ns < ENV_MS(ONION_IDLE_MS)) {
         rest(v);
     } else {
         enum onion_fail why = v->worst != ONION_FAIL_NONE ? v->worst : ONION_FAIL_UNREACHABLE;
         visit__step(v, ONION_STAGE_PATH, why, "%s", onion_fail_text(why));
-        visit__fail(v, why);
+        visit__fail(v, v->was_open ? ONION_FAIL_LOST : why);
     }
 }
 

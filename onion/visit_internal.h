@@ -91,7 +91,8 @@ struct visit {
     uint8_t key_used[32]; /* the service key it was made for */
     struct way ways[VISIT__WAYS];
     uint32_t next_number;
-    uint32_t heard; /* the way the last packet came by */
+    uint32_t heard;    /* the way the last packet came by, */
+    uint64_t heard_ns; /* ... and when */
     unsigned tries;
     unsigned tried; /* bit i: pivot i was tried in this round */
     uint64_t rest_ms;

@@ -120,6 +120,7 @@ static void heard_cell(void *arg, const struct onion_cell *c)
         way__failed(w);
     } else if (c->command == ONION_CELL_DATA && c->kind == ONION_KIND_QUIC) {
         v->heard = w->number;
+        v->heard_ns = env_now_ns(v->o->env);
         w->is_dead = false;
         (void)onion_conn_received(v->conn, w->number, c->payload, c->len);
     }

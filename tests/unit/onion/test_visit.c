@@ -55,6 +55,7 @@ static void settle(void)
     guest_dial(&g, &t, USER, 80, 1000);
     cr_assert(towns_until(&t, 10000, guest_has_all, &g));
     cr_assert_eq(g.got, 1000u, "%s", onion_fail_text(g.why));
+    towns_run_ms(&t, 300); /* message 3 is there */
 }
 
 static void expect_goes_on(void)
@@ -301,6 +302,20 @@ Test(onion_visit, a_network_that_comes_back_within_the_minute_finds_it_alive)
     guest_send(&g, 5000);
     cr_expect(towns_until(&t, 60000, guest_has_all, &g));
     cr_expect_eq(g.got, 6000u, "got %zu: %s", g.got, onion_fail_text(g.why));
+}
+
+Test(onion_visit, a_service_that_forgot_it_loses_it_within_the_minute_or_two)
+{
+    g.keeps_open = true;
+    guest_dial(&g, &t, USER, 80, 1000);
+    cr_assert(towns_until(&t, 10000, guest_has_all, &g));
+    sim_node_set_group(t.few.node[USER].sim, 7); /* before message 3 is there */
+    in_user(end_path, way__up(the_visit())->path);
+    towns_run_ms(&t, 15000);
+    sim_heal(t.few.world);
+    guest_send(&g, 5000);
+    cr_assert(towns_until(&t, 120000, guest_is_over, &g));
+    cr_expect_eq(g.why, ONION_FAIL_LOST, "%s", onion_fail_text(g.why));
 }
 
 Test(onion_visit, its_path_is_replaced_before_its_relays_forget_it)
