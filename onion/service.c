@@ -77,7 +77,7 @@ static void service_free(struct onion_service *s)
     list_del(&s->node);
     secret_free(s->seed);
     free(s->clients);
-    free(s);
+    secret_free(s);
 }
 
 /* Everything of it, now. */
@@ -148,7 +148,7 @@ struct onion_service *onion_serve(struct onion *o, const struct onion_service_co
     }
     if (check(o, c, address, err) < 0)
         return NULL;
-    struct onion_service *s = calloc(1, sizeof *s);
+    struct onion_service *s = secret_alloc(sizeof *s); /* owner secrets and tokens are in it */
     if (s == NULL) {
         cyx_fail(err, CYX_ENOMEM, "no memory for a service");
         return NULL;
