@@ -22,16 +22,29 @@ static void leg_off(struct ask_leg *l)
     l->is_waiting = false;
 }
 
-static void ask_free(struct onion_ask *k)
+/* Nothing happens to it any more. */
+static void ask_out(struct onion_ask *k)
 {
-    struct onion_asks *a = k->asks;
-    env_timer_stop(a->env, &k->timer);
+    struct env *e = k->asks->env;
+    env_timer_stop(e, &k->timer);
+    env_timer_stop(e, &k->limit);
     for (unsigned i = 0; i < k->n_legs; i++)
         leg_off(&k->legs[i]);
+}
+
+static void ask_memory_free(struct onion_ask *k)
+{
     for (unsigned i = 0; i < ONION_ASK_LEGS; i++)
         free(k->message[i]);
     for (size_t i = 0; i < k->n_values; i++)
         free((void *)(uintptr_t)k->values[i].data);
+}
+
+static void ask_free(struct onion_ask *k)
+{
+    struct onion_asks *a = k->asks;
+    ask_out(k);
+    ask_memory_free(k);
     list_del(&k->node);
     a->n_all--;
     free(k);
@@ -66,9 +79,7 @@ static void finish(struct onion_ask *k)
                                     .answered = k->answered,
                                     .ns = env_now_ns(a->env) - k->begun_ns };
     /* Out of the list first: the callback may ask anew, cancel others, or end us. */
-    env_timer_stop(a->env, &k->timer);
-    for (unsigned i = 0; i < k->n_legs; i++)
-        leg_off(&k->legs[i]);
+    ask_out(k);
     a->c.found += !k->is_store && code == 0;
     a->c.missing += !k->is_store && code != 0;
     a->c.stored += k->is_store && code == 0;
@@ -80,10 +91,7 @@ static void finish(struct onion_ask *k)
         k->stored(k->arg, code);
     else
         k->found(k->arg, code, &f);
-    for (unsigned i = 0; i < ONION_ASK_LEGS; i++)
-        free(k->message[i]);
-    for (size_t i = 0; i < k->n_values; i++)
-        free((void *)(uintptr_t)k->values[i].data);
+    ask_memory_free(k);
     free(k);
 }
 
@@ -107,7 +115,7 @@ static void check_over(struct onion_ask *k)
     struct env *e = k->asks->env;
     if (all_done(k)) {
         env_timer_in(e, &k->timer, 0);
-    } else if (k->n_values > 0 && !k->is_waiting_second) {
+    } else if (k->n_values > 0 && !k->is_waiting_second && !k->is_thorough) {
         uint64_t wait = env_now_ns(e) - k->begun_ns;
         k->is_waiting_second = true;
         env_timer_in(e, &k->timer,
@@ -131,6 +139,11 @@ static void leg_timer(struct env_timer *t, void *arg)
     struct ask_leg *l = arg;
     struct onion_asks *a = l->ask->asks;
     (void)t;
+    if (l->is_waiting) {
+        l->is_lenient = true;
+        leg_next(l);
+        return;
+    }
     if (!l->was_repeated && l->on != NULL) {
         l->was_repeated = true;
         a->c.repeats++;
@@ -152,6 +165,7 @@ static bool leg_send(struct ask_leg *l, struct ask_path *p)
     l->on = p;
     l->is_waiting = false;
     l->tries++;
+    memcpy(l->ask->ends[l->ask->n_ends++], p->route.hops[p->route.n_hops - 1].id, 32);
     env_timer_in(a->env, &l->timer, ENV_MS(ASK__REPEAT_MS));
     return true;
 }
@@ -164,14 +178,25 @@ static void leg_next(struct ask_leg *l)
         leg_done(l, CYX_ETIMEDOUT);
         return;
     }
-    a->c.moved += l->tries > 0;
-    p = ask__path_for(a, l->ask);
+    p = ask__path_for(a, l);
     if (p != NULL && leg_send(l, p)) {
+        a->c.moved += l->tries > 1;
         ask__fill(a); /* the next one is made ready */
         return;
     }
     l->is_waiting = true;
+    env_timer_in(a->env, &l->timer, ENV_MS(ASK__SETTLE_MS));
     ask__fill(a);
+}
+
+/* However its legs fare: whoever asked is told by now. */
+static void limit(struct env_timer *t, void *arg)
+{
+    struct onion_ask *k = arg;
+    (void)t;
+    for (unsigned i = 0; i < k->n_legs; i++)
+        if (!k->legs[i].is_done)
+            leg_done(&k->legs[i], k->legs[i].tries > 0 ? CYX_ETIMEDOUT : CYX_EAGAIN);
 }
 
 void ask__path_open(struct onion_asks *a)
@@ -179,7 +204,7 @@ void ask__path_open(struct onion_asks *a)
     list_each (node, &a->all) {
         struct onion_ask *k = container_of(node, struct onion_ask, node);
         for (unsigned i = 0; i < k->n_legs; i++) {
-            struct ask_path *p = k->legs[i].is_waiting ? ask__path_for(a, k) : NULL;
+            struct ask_path *p = k->legs[i].is_waiting ? ask__path_for(a, &k->legs[i]) : NULL;
             if (p != NULL && leg_send(&k->legs[i], p)) {
                 ask__fill(a);
                 return;
@@ -252,7 +277,7 @@ static struct dht_value *of_publisher(struct onion_ask *k, const struct dht_valu
     return NULL;
 }
 
-/* Takes a copy: the newest of each publisher. */
+/* Takes a copy: the newest of each publisher. `v` is proven. */
 static void keep(struct onion_ask *k, const struct dht_value *v, uint64_t now)
 {
     struct dht_value *old = of_publisher(k, v), copy;
@@ -275,29 +300,34 @@ static void keep(struct onion_ask *k, const struct dht_value *v, uint64_t now)
     *old = copy;
 }
 
-static void take_value(struct onion_ask *k, const uint8_t *data, size_t len)
+/* Is it a record that was asked for, and proven? */
+static bool take_value(struct onion_ask *k, const uint8_t *data, size_t len)
 {
     const struct mesh_network *net = mesh_network_of(k->asks->mesh);
     uint64_t now = mesh_time(k->asks->mesh);
     struct dht_value v;
-    if (dht_value_parse(&v, net, now, data, len) == DROP_NONE && is_wanted(k, &v) &&
-        dht_value_verify(&v, net, now) == DROP_NONE)
-        keep(k, &v, now);
-    else
+    if (dht_value_parse(&v, net, now, data, len) != DROP_NONE || !is_wanted(k, &v) ||
+        dht_value_verify(&v, net, now) != DROP_NONE) {
         k->asks->c.values_refused++;
+        return false;
+    }
+    keep(k, &v, now);
+    return true;
 }
 
+/* An END that hands out nothing but what doesn't hold has answered nothing. */
 static int find_answered(struct onion_ask *k, uint64_t status, const msgpack_object *items,
                          unsigned n)
 {
-    size_t before = k->n_values;
+    unsigned good = 0;
     const uint8_t *data;
     size_t len;
     for (unsigned i = 0; i < n && i < ASK__VALUES; i++)
-        if (mp_bin_any(&items[i], &data, &len))
-            take_value(k, data, len);
-    if (k->n_values > before)
+        good += mp_bin_any(&items[i], &data, &len) && take_value(k, data, len);
+    if (good > 0)
         return 0;
+    if (n > 0)
+        return CYX_EIO;
     return status == MESH_RPC_OK || status == MESH_RPC_NOT_FOUND ? CYX_ENOENT : CYX_EIO;
 }
 
@@ -360,6 +390,8 @@ static struct onion_ask *ask_new(struct onion_asks *a, const struct onion_purpos
     k->arg = arg;
     k->begun_ns = env_now_ns(a->env);
     env_timer_init(&k->timer, ask_over, k);
+    env_timer_init(&k->limit, limit, k);
+    env_timer_in(a->env, &k->limit, ENV_MS(ONION_ASK_TOTAL_MS));
     for (unsigned i = 0; i < n_legs; i++) {
         k->legs[i].ask = k;
         env_timer_init(&k->legs[i].timer, leg_timer, &k->legs[i]);
@@ -420,6 +452,11 @@ struct onion_ask *onion_ask_find(struct onion_asks *a, const struct onion_purpos
     return begin(k, err);
 }
 
+void onion_ask_thoroughly(struct onion_ask *k)
+{
+    k->is_thorough = true;
+}
+
 /* [STORE, record] */
 static uint8_t *store_message(const uint8_t *record, size_t n, size_t *len)
 {
@@ -458,7 +495,6 @@ static void fill_again(struct env_timer *t, void *arg)
 {
     struct onion_asks *a = arg;
     (void)t;
-    a->is_fill_set = false;
     ask__fill(a);
 }
 

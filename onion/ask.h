@@ -17,9 +17,10 @@ struct onion_ask;
 enum {
     ONION_ASK_LEGS = 2,          /* ENDs asked at once: one alone could hide a record */
     ONION_ASK_READY = 2,         /* paths that stand ready and unused */
-    ONION_ASK_PATHS = 32,        /* in all */
+    ONION_ASK_PATHS = 32,        /* in all; then the one that is idle for longest goes */
     ONION_ASK_MS = 8000,         /* for an answer over one path: lookups take up to some seconds */
-    ONION_ASK_TRIES = 3,         /* paths for each leg */
+    ONION_ASK_TRIES = 3,         /* paths for each leg, each to another END */
+    ONION_ASK_TOTAL_MS = 25000,  /* for a question, whatever happens */
     ONION_ASK_PATH_IDLE_S = 120, /* a path that served a purpose goes after this */
     ONION_ASKS_MAX = 256,        /* waiting and under way */
 };
@@ -55,6 +56,10 @@ typedef void (*onion_found_fn)(void *arg, int code, const struct onion_answer_fo
 struct onion_ask *onion_ask_find(struct onion_asks *a, const struct onion_purpose *why,
                                  const uint8_t (*keys)[DHT_ID], size_t n_keys, unsigned type,
                                  onion_found_fn done, void *arg, struct cyx_err *err);
+
+/* Waits for all ENDs, not just for the first that has a record and a moment longer: what it has may
+ * be old, and was of no use. */
+void onion_ask_thoroughly(struct onion_ask *k);
 
 /* 0: an END says that stores took it; CYX_EEXIST: a newer one is out there; else as above, CYX_EIO:
  * it said no. */

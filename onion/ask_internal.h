@@ -9,7 +9,10 @@ enum {
         2500,           /* a request whose answer may be lost is sent once more, with the same id */
     ASK__FILL_MS = 250, /* between tries to have paths ready; doubles while they fail, up to */
     ASK__FILL_MAX_MS = 8000,
-    ASK__VALUES = 64, /* records kept of one lookup */
+    ASK__SETTLE_MS = 2000, /* a leg waits so long for an END that its question hasn't used; then any
+                              will do */
+    ASK__SPARE = 4,        /* paths made beyond those wanted, while what is ready suits nobody */
+    ASK__VALUES = 64,      /* records kept of one lookup */
     ASK__AFTER_FIRST_MS =
         300, /* the second END has this long, or as long as the first took, to bring a newer one */
 };
@@ -23,6 +26,7 @@ struct ask_path {
     struct onion_route route;
     struct onion_path *path;
     bool is_open, is_taken; /* taken: it has a purpose, for ever */
+    bool is_old;            /* takes no more questions */
     struct onion_purpose why;
     struct onion_messages messages;
     struct map *calls; /* u32 message id -> struct ask_leg */
@@ -38,7 +42,8 @@ struct ask_leg {
     uint32_t id;
     unsigned tries;
     bool is_waiting, is_done, was_repeated;
-    int code; /* when done: 0, CYX_ENOENT... */
+    bool is_lenient; /* has waited long: any END will do */
+    int code;        /* when done: 0, CYX_ENOENT... */
     struct env_timer timer;
 };
 
@@ -53,12 +58,14 @@ struct onion_ask {
     uint8_t keys[ONION_ASK_LEGS][DHT_ID];
     struct ask_leg legs[ONION_ASK_LEGS];
     unsigned n_legs;
+    uint8_t ends[ONION_ASK_LEGS * ONION_ASK_TRIES][32]; /* those that were asked */
+    unsigned n_ends;
     struct dht_value values[ASK__VALUES];
     size_t n_values;
     unsigned answered;
     uint64_t begun_ns;
-    bool is_waiting_second;
-    struct env_timer timer;
+    bool is_waiting_second, is_thorough;
+    struct env_timer timer, limit;
     onion_found_fn found;
     onion_stored_fn stored;
     void *arg;
@@ -73,7 +80,6 @@ struct onion_asks {
     struct list paths, all;
     size_t n_paths, n_all;
     struct env_timer fill;
-    bool is_fill_set;
     uint64_t fill_ms;
     struct {
         uint64_t finds, found, missing, failed, stores, stored, refused, repeats, moved, bad;
@@ -83,9 +89,9 @@ struct onion_asks {
 
 /* ask_path.c */
 void ask__fill(struct onion_asks *a); /* makes as many paths as are wanted */
-/* A path that may serve `why` and isn't used by another leg of `k`: taken for it. NULL: none is
- * open. */
-struct ask_path *ask__path_for(struct onion_asks *a, const struct onion_ask *k);
+/* A path that may serve l's question and leads to an END that it didn't ask yet: taken for it.
+ * NULL: none is open. */
+struct ask_path *ask__path_for(struct onion_asks *a, const struct ask_leg *l);
 /* Sends leg l's message over it, or again. */
 int ask__path_send(struct ask_path *p, struct ask_leg *l);
 void ask__path_forget(struct ask_path *p, struct ask_leg *l); /* its answer isn't wanted any more */

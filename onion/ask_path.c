@@ -14,14 +14,22 @@ static bool send_cell(void *arg, const struct onion_cell *c)
     return onion_path_send(p->path, c) == 0;
 }
 
+/* When it goes for want of use. Ready ones stay, until they are old. */
+static uint64_t idle_at(const struct ask_path *p)
+{
+    if (map_len(p->calls) > 0 || (!p->is_taken && !p->is_old))
+        return UINT64_MAX;
+    return p->is_old ? 0 : p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S);
+}
+
 static void pump(struct ask_path *p)
 {
     struct env *e = p->asks->env;
     struct onion_path_info info;
-    uint64_t now = env_now_ns(e), idle = p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S);
+    uint64_t now = env_now_ns(e), idle = idle_at(p);
     onion_path_info(p->path, &info);
     uint64_t next = onion_messages_pump(&p->messages, now, info.build_ns, send_cell, p);
-    if (p->is_taken && map_len(p->calls) == 0 && idle < next)
+    if (idle < next)
         next = idle;
     if (next != UINT64_MAX)
         env_timer_set(e, &p->timer, next);
@@ -32,8 +40,7 @@ static void timer(struct env_timer *t, void *arg)
     struct ask_path *p = arg;
     struct onion_asks *a = p->asks;
     (void)t;
-    uint64_t idle = p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S);
-    if (p->is_taken && map_len(p->calls) == 0 && env_now_ns(a->env) >= idle) {
+    if (env_now_ns(a->env) >= idle_at(p)) {
         ask__path_free(p);
         ask__fill(a);
     } else {
@@ -65,7 +72,8 @@ void ask__path_forget(struct ask_path *p, struct ask_leg *l)
     if (map_get(p->calls, &l->id) == l)
         map_del(p->calls, &l->id);
     p->used_ns = env_now_ns(p->asks->env);
-    env_timer_set(p->asks->env, &p->timer, p->used_ns + ENV_S(ONION_ASK_PATH_IDLE_S));
+    if (p->path != NULL)
+        pump(p); /* what others sent over it may have to be sent again before it is idle */
 }
 
 static void heard_cell(void *arg, const struct onion_cell *c)
@@ -99,13 +107,10 @@ void ask__path_free(struct ask_path *p)
     free(p);
 }
 
-/* One try is enough for all that fail before it: questions that come in while there are no relays
- * don't push it away. */
 static void refill_later(struct onion_asks *a)
 {
-    if (a->is_fill_set)
-        return;
-    a->is_fill_set = true;
+    if (a->fill.is_set)
+        return; /* one retry for all who want it */
     a->fill_ms = a->fill_ms == 0 ? ASK__FILL_MS : a->fill_ms * 2;
     if (a->fill_ms > ASK__FILL_MAX_MS)
         a->fill_ms = ASK__FILL_MAX_MS;
@@ -152,9 +157,23 @@ static void closed(void *arg, enum onion_path_end why)
     ask__fill(a);
 }
 
-static const struct onion_path_events events = {
-    .opened = opened, .late = late, .cell = heard_cell, .writable = writable, .closed = closed
-};
+/* Ready or used: the next one is made before its time is over. */
+static void old(void *arg)
+{
+    struct ask_path *p = arg;
+    struct onion_asks *a = p->asks;
+    p->is_old = true;
+    if (map_len(p->calls) == 0)
+        ask__path_free(p);
+    ask__fill(a);
+}
+
+static const struct onion_path_events events = { .opened = opened,
+                                                 .late = late,
+                                                 .old = old,
+                                                 .cell = heard_cell,
+                                                 .writable = writable,
+                                                 .closed = closed };
 
 static struct ask_path *path_new(struct onion_asks *a)
 {
@@ -174,32 +193,30 @@ static struct ask_path *path_new(struct onion_asks *a)
     return NULL;
 }
 
-/* Room for one more: the one that served its purpose and was idle longest gives way. Without it,
- * who reached for sixteen endpoints would wait two minutes for the seventeenth. */
-static bool make_room(struct onion_asks *a)
+/* Full: the one that served its purpose for longest ago makes room. */
+static void make_room(struct onion_asks *a)
 {
     struct ask_path *idlest = NULL;
     if (a->n_paths < ONION_ASK_PATHS)
-        return true;
+        return;
     list_each (node, &a->paths) {
         struct ask_path *p = container_of(node, struct ask_path, node);
         if (p->is_open && p->is_taken && map_len(p->calls) == 0 &&
             (idlest == NULL || p->used_ns < idlest->used_ns))
             idlest = p;
     }
-    if (idlest == NULL)
-        return false;
-    ask__path_free(idlest);
-    return true;
+    if (idlest != NULL)
+        ask__path_free(idlest);
 }
 
 /* One more. False: not now. */
 static bool path_begin(struct onion_asks *a)
 {
+    make_room(a);
     struct onion_path_options o = { .last.command = ONION_BUILD_END,
                                     .is_kept = true,
                                     .purpose = "lookup" };
-    struct ask_path *p = make_room(a) ? path_new(a) : NULL;
+    struct ask_path *p = a->n_paths < ONION_ASK_PATHS ? path_new(a) : NULL;
     if (p == NULL)
         return false;
     o.route = &p->route;
@@ -216,7 +233,7 @@ static bool path_begin(struct onion_asks *a)
 
 static bool is_free(const struct ask_path *p)
 {
-    return p->is_open && !p->is_taken;
+    return p->is_open && !p->is_taken && !p->is_old;
 }
 
 size_t onion_asks_ready(const struct onion_asks *a)
@@ -250,9 +267,53 @@ static size_t legs_waiting(const struct onion_asks *a)
     return n;
 }
 
+static const struct ask_leg *first_waiting(const struct onion_asks *a)
+{
+    list_each (node, &a->all) {
+        const struct onion_ask *k = container_of(node, struct onion_ask, node);
+        for (unsigned i = 0; i < k->n_legs; i++)
+            if (k->legs[i].is_waiting)
+                return &k->legs[i];
+    }
+    return NULL;
+}
+
+static bool is_in_use(const struct ask_path *p, const struct onion_ask *k)
+{
+    for (unsigned i = 0; i < k->n_legs; i++)
+        if (k->legs[i].on == p)
+            return true;
+    return false;
+}
+
+/* No question goes to one END twice: what it hid it would hide again, and two ENDs are asked so
+ * that one alone can't hide a record. */
+static bool was_asked(const struct ask_path *p, const struct onion_ask *k)
+{
+    const uint8_t *end = p->route.hops[p->route.n_hops - 1].id;
+    for (unsigned i = 0; i < k->n_ends; i++)
+        if (memcmp(k->ends[i], end, 32) == 0)
+            return true;
+    return false;
+}
+
+/* Ready ones that a leg can't use, since its question was at their ENDs before. */
+static size_t unsuitable(const struct onion_asks *a)
+{
+    const struct ask_leg *l = first_waiting(a);
+    size_t n = 0;
+    if (l == NULL)
+        return 0;
+    list_each (node, &a->paths) {
+        const struct ask_path *p = container_of(node, struct ask_path, node);
+        n += is_free(p) && was_asked(p, l->ask);
+    }
+    return n < ASK__SPARE ? n : ASK__SPARE;
+}
+
 void ask__fill(struct onion_asks *a)
 {
-    size_t want = ONION_ASK_READY + legs_waiting(a), have = coming(a);
+    size_t want = ONION_ASK_READY + legs_waiting(a) + unsuitable(a), have = coming(a);
     for (; have < want; have++) {
         if (path_begin(a))
             continue;
@@ -263,43 +324,30 @@ void ask__fill(struct onion_asks *a)
     }
 }
 
-/* Legs of one question go to different ENDs, over paths that share no more than they must. */
-static bool is_used_by(const struct ask_path *p, const struct onion_ask *k)
-{
-    const uint8_t *end = p->route.hops[p->route.n_hops - 1].id;
-    for (unsigned i = 0; i < k->n_legs; i++) {
-        const struct ask_path *on = k->legs[i].on;
-        if (on == p)
-            return true;
-        if (on != NULL && memcmp(on->route.hops[on->route.n_hops - 1].id, end, 32) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool serves(const struct ask_path *p, const struct onion_ask *k)
 {
-    return p->is_open && p->is_taken && map_len(p->calls) < ONION_ASKS_PATH &&
+    return p->is_open && p->is_taken && !p->is_old && map_len(p->calls) < ONION_ASKS_PATH &&
            memcmp(&p->why, &k->why, sizeof p->why) == 0;
 }
 
-struct ask_path *ask__path_for(struct onion_asks *a, const struct onion_ask *k)
+struct ask_path *ask__path_for(struct onion_asks *a, const struct ask_leg *l)
 {
-    struct ask_path *free_one = NULL, *same_end = NULL;
+    const struct onion_ask *k = l->ask;
+    struct ask_path *free_one = NULL, *again = NULL;
     list_each (node, &a->paths) {
         struct ask_path *p = container_of(node, struct ask_path, node);
-        if (serves(p, k) && !is_used_by(p, k))
-            return p;
-        if (!is_free(p))
+        if (is_in_use(p, k) || (!serves(p, k) && !is_free(p)))
             continue;
-        if (!is_used_by(p, k))
-            free_one = free_one != NULL ? free_one : p;
+        if (was_asked(p, k))
+            again = p;
+        else if (p->is_taken)
+            return p;
         else
-            same_end = p;
+            free_one = free_one != NULL ? free_one : p;
     }
-    /* In a network of few relays there may be no second END. */
-    if (free_one == NULL && onion_picker_relays(a->picker) <= ONION_HOPS_MAX)
-        free_one = same_end;
+    /* In a network of few relays there may be no other END. */
+    if (free_one == NULL && (l->is_lenient || onion_picker_relays(a->picker) <= ONION_HOPS_MAX))
+        free_one = again;
     if (free_one != NULL) {
         free_one->is_taken = true;
         free_one->why = k->why;

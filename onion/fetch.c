@@ -16,8 +16,6 @@ enum { PERIODS = 2 };
 struct kept {
     uint8_t address[32];
     struct onion_descriptor d[PERIODS]; /* newest verified of two periods; period 0: none */
-    uint64_t got_ns;
-    uint8_t *client_secret; /* 32, locked; NULL */
 };
 
 struct onion_fetch {
@@ -25,6 +23,7 @@ struct onion_fetch {
     struct mesh *mesh;
     struct env *env;
     struct map *kept; /* address -> struct kept */
+    struct map *keys; /* address -> client secret, 32 bytes, locked */
     struct list under_way;
 };
 
@@ -51,7 +50,6 @@ static void kept_free(struct kept *k)
 {
     for (unsigned i = 0; i < PERIODS; i++)
         onion_descriptor_wipe(&k->d[i]);
-    secret_free(k->client_secret);
     free(k);
 }
 
@@ -102,7 +100,6 @@ static void remember(struct onion_fetch *f, const uint8_t address[static 32],
     if (k == NULL)
         return;
     *slot_for(k, d) = *d;
-    k->got_ns = env_now_ns(f->env);
     /* In use: to the end of the line. */
     map_del(f->kept, k->address);
     if (map_put(f->kept, k->address, k) != 0)
@@ -112,13 +109,17 @@ static void remember(struct onion_fetch *f, const uint8_t address[static 32],
 int onion_fetch_client_key(struct onion_fetch *f, const uint8_t address[static 32],
                            const uint8_t secret[static 32])
 {
-    struct kept *k = kept_get(f, address);
-    if (k != NULL && k->client_secret == NULL)
-        k->client_secret = secret_alloc(32);
-    if (k == NULL || k->client_secret == NULL)
-        return CYX_ENOMEM;
-    memcpy(k->client_secret, secret, 32);
-    return 0;
+    uint8_t *key = map_get(f->keys, address);
+    int code = 0;
+    if (key == NULL) {
+        key = secret_alloc(32);
+        code = key != NULL ? map_put(f->keys, address, key) : CYX_ENOMEM;
+    }
+    if (code == 0)
+        memcpy(key, secret, 32);
+    else
+        secret_free(key);
+    return code;
 }
 
 /* ---- ends -------------------------------------------------------------------------------------
@@ -163,10 +164,10 @@ static int code_of(enum drop drop)
 static void reading_of(const struct onion_fetching *g, struct onion_reading *out)
 {
     const struct kept *k = map_get(g->f->kept, g->address);
-    *out = (struct onion_reading){ .address = g->address };
+    *out = (struct onion_reading){ .address = g->address,
+                                   .client_secret = map_get(g->f->keys, g->address) };
     if (k == NULL)
         return;
-    out->client_secret = k->client_secret;
     for (unsigned i = 0; i < PERIODS; i++) {
         if (k->d[i].period != g->periods[g->at] || k->d[i].period == 0)
             continue;
@@ -235,6 +236,8 @@ static void look(struct onion_fetching *g)
                             found, g, NULL);
     if (g->ask == NULL)
         finish(g, CYX_ENOMEM, NULL);
+    else if (g->how == ONION_FETCH_FRESH)
+        onion_ask_thoroughly(g->ask);
 }
 
 static void begin(struct env_timer *t, void *arg)
@@ -243,8 +246,7 @@ static void begin(struct env_timer *t, void *arg)
     const struct kept *k = map_get(g->f->kept, g->address);
     const struct onion_descriptor *d = k != NULL ? kept_best(k, mesh_time(g->f->mesh)) : NULL;
     (void)t;
-    bool is_young = k != NULL && env_now_ns(g->f->env) - k->got_ns < ENV_S(ONION_FETCH_AGAIN_S);
-    if (d != NULL && (g->how == ONION_FETCH_ANY || is_young)) {
+    if (d != NULL && g->how == ONION_FETCH_ANY) {
         g->begun_ns = env_now_ns(g->f->env);
         finish(g, 0, d);
         return;
@@ -287,9 +289,12 @@ struct onion_fetch *onion_fetch_create(struct onion_asks *asks, struct mesh *mes
     f->mesh = mesh;
     f->env = mesh_env(mesh);
     f->kept = map_create(32, ONION_FETCH_KEPT);
+    f->keys = map_create(32, ONION_FETCH_KEYS);
     list_init(&f->under_way);
-    if (f->kept != NULL)
+    if (f->kept != NULL && f->keys != NULL)
         return f;
+    map_destroy(f->kept);
+    map_destroy(f->keys);
     free(f);
     return NULL;
 }
@@ -298,6 +303,7 @@ void onion_fetch_destroy(struct onion_fetch *f)
 {
     const void *key;
     struct kept *k;
+    uint8_t *secret;
     if (f == NULL)
         return;
     while (!list_empty(&f->under_way))
@@ -306,6 +312,11 @@ void onion_fetch_destroy(struct onion_fetch *f)
         map_del(f->kept, k->address);
         kept_free(k);
     }
+    while ((secret = map_oldest(f->keys, &key)) != NULL) {
+        (void)map_del(f->keys, key);
+        secret_free(secret);
+    }
+    map_destroy(f->keys);
     map_destroy(f->kept);
     free(f);
 }

@@ -12,14 +12,14 @@ struct onion_fetching;
 
 enum {
     ONION_FETCH_KEPT = 4096, /* descriptors remembered; then the one not used for longest goes */
-    ONION_FETCH_AGAIN_S = 5, /* a descriptor this young isn't fetched anew */
+    ONION_FETCH_KEYS = 4096, /* client keys; more are refused */
 };
 
 struct onion_fetch *onion_fetch_create(struct onion_asks *asks, struct mesh *mesh);
 void onion_fetch_destroy(struct onion_fetch *f); /* NULL is fine */
 
 /* A secret for an address whose descriptor only some may read: copied into locked memory.
- * CYX_ENOMEM. */
+ * CYX_ENOMEM; CYX_EFULL. */
 CYX_MUST_USE int onion_fetch_client_key(struct onion_fetch *f, const uint8_t address[static 32],
                                         const uint8_t secret[static 32]);
 
@@ -30,7 +30,8 @@ typedef void (*onion_fetched_fn)(void *arg, int code, const struct onion_descrip
                                  uint64_t ns);
 
 enum onion_fetch_how { ONION_FETCH_ANY, ONION_FETCH_FRESH };
-/* From the loop, never from here. FRESH: not what is remembered, unless it is only seconds old.
+/* From the loop, never from here. FRESH: not what is remembered, however young, and not the first
+ * answer only: that one was of no use.
  * `why` keeps lookups apart. NULL: no memory. */
 struct onion_fetching *onion_fetch_start(struct onion_fetch *f, const uint8_t address[static 32],
                                          const struct onion_purpose *why, enum onion_fetch_how how,

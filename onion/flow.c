@@ -6,9 +6,12 @@
 
 static void flow_free(struct onion_flow *f)
 {
+    struct flows *all = f->of;
     list_del(&f->node);
-    f->of->n--;
+    all->n--;
     free(f);
+    if (all->lost != NULL)
+        all->lost(all->arg);
 }
 
 static void flow_end(struct onion_flow *f, enum onion_fail why)

@@ -13,7 +13,6 @@ enum {
     YOUNG_TICK_MS =
         20, /* at the start a node of a small network has its relays within tens of milliseconds */
     YOUNG_S = 10,
-    CLOSING_MS = 200, /* for the last words of connections */
 };
 
 /* ---- time
@@ -47,6 +46,76 @@ static void tick(struct env_timer *t, void *arg)
     env_timer_in(o->env, &o->tick, ENV_MS(is_young ? YOUNG_TICK_MS : TICK_MS));
 }
 
+int onion__is_on(const struct onion *o, struct cyx_err *err)
+{
+    if (o->is_stopping)
+        return cyx_fail(err, CYX_ECLOSED, "the node stops");
+    return o->is_started ? 0 : cyx_fail(err, CYX_EAGAIN, "not started yet");
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
+
+static void stopped(struct onion *o)
+{
+    env_fn done = o->stopped;
+    o->stopped = NULL;
+    if (done != NULL)
+        done(o->stopped_arg);
+}
+
+static void saved(void *arg, int code)
+{
+    (void)code;
+    stopped(arg);
+}
+
+/* Lookups and their paths: nobody is left who could ask. */
+static void end_asking(struct onion *o)
+{
+    onion_fetch_destroy(o->fetch);
+    onion_asks_destroy(o->asks);
+    o->fetch = NULL;
+    o->asks = NULL;
+}
+
+/* Connections had time for their last words: paths may go now. */
+static void close_rest(struct env_timer *t, void *arg)
+{
+    struct onion *o = arg;
+    (void)t;
+    services__end(o);
+    visits__end(o, VISITS_NOW);
+    end_asking(o);
+    onion_relay_destroy(o->relay);
+    o->relay = NULL;
+    if (o->replay == NULL || onion_replay_stop(o->replay, mesh_time(o->mesh), saved, o) != 0)
+        stopped(o);
+}
+
+/* From the loop: whoever stops us may do so from a stream's callback. */
+static void leave(struct env_timer *t, void *arg)
+{
+    struct onion *o = arg;
+    bool has_talk = !list_empty(&o->services) || !list_empty(&o->leaving) || visits__count(o) > 0;
+    visits__end(o, VISITS_TELL);
+    services__leave(o);
+    env_timer_init(t, close_rest, o);
+    env_timer_in(o->env, t, has_talk ? ENV_MS(ONION__LEAVE_MS) : 0);
+}
+
+void onion_stop(struct onion *o, env_fn done, void *arg)
+{
+    o->stopped = done;
+    o->stopped_arg = arg;
+    if (o->is_stopping)
+        return;
+    o->is_started = false;
+    o->is_stopping = true;
+    env_timer_stop(o->env, &o->tick);
+    env_timer_in(o->env, &o->end, 0);
+}
+
 /* ---- life -------------------------------------------------------------------------------------
  */
 
@@ -65,7 +134,10 @@ struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onio
     if (o->config.hops == 0)
         o->config.hops = ONION_HOPS;
     list_init(&o->services);
+    list_init(&o->leaving);
+    list_init(&o->all_visits);
     env_timer_init(&o->tick, tick, o);
+    env_timer_init(&o->end, leave, o);
     onion_buffers_init(&o->buffers, 0, 0);
     o->visits = map_create(sizeof(uint8_t[48]), ONION__VISITS);
     o->sw = onion_switch_create(mesh);
@@ -114,58 +186,19 @@ int onion_start(struct onion *o, struct cyx_err *err)
     return 0;
 }
 
-static void stopped(struct onion *o)
-{
-    env_fn done = o->stopped;
-    o->stopped = NULL;
-    if (done != NULL)
-        done(o->stopped_arg);
-}
-
-static void saved(void *arg, int code)
-{
-    (void)code;
-    stopped(arg);
-}
-
-/* Connections had time for their last words: paths may go now. */
-static void close_rest(struct env_timer *t, void *arg)
-{
-    struct onion *o = arg;
-    (void)t;
-    services__end(o);
-    visits__end(o, ONION_FAIL_CLOSING);
-    onion_relay_destroy(o->relay);
-    o->relay = NULL;
-    if (o->replay == NULL || onion_replay_stop(o->replay, mesh_time(o->mesh), saved, o) != 0)
-        stopped(o);
-}
-
-void onion_stop(struct onion *o, env_fn done, void *arg)
-{
-    bool has_talk = !list_empty(&o->services) || visits__count(o) > 0;
-    o->stopped = done;
-    o->stopped_arg = arg;
-    o->is_started = false;
-    o->is_stopping = true;
-    visits__end(o, ONION_FAIL_CLOSING);
-    services__leave(o);
-    env_timer_init(&o->tick, close_rest, o);
-    env_timer_in(o->env, &o->tick, has_talk ? ENV_MS(CLOSING_MS) : 0);
-}
-
 void onion_destroy(struct onion *o)
 {
     if (o == NULL)
         return;
+    o->is_stopping = true;
     env_timer_stop(o->env, &o->tick);
+    env_timer_stop(o->env, &o->end);
     services__end(o);
     if (o->visits != NULL)
-        visits__end(o, ONION_FAIL_CLOSING);
+        visits__end(o, VISITS_NOW);
     onion_relay_destroy(o->relay);
     onion_replay_close(o->replay);
-    onion_fetch_destroy(o->fetch);
-    onion_asks_destroy(o->asks);
+    end_asking(o);
     onion_picker_destroy(o->picker);
     onion_paths_destroy(o->paths);
     onion_switch_destroy(o->sw);

@@ -19,6 +19,7 @@ enum {
                                 service lets a client send unasked */
     ONION__FLOWS = 1024,     /* datagram flows, of a connection */
     ONION__FLOW_IDLE_S = 60,
+    ONION__LEAVE_MS = 200, /* for the last words of connections */
 };
 
 struct onion {
@@ -34,9 +35,10 @@ struct onion {
     struct onion_replay *replay;
     struct onion_relay *relay;
     struct onion_buffers buffers;
-    struct map *visits; /* struct visit_key -> struct visit */
-    struct list services;
-    struct env_timer tick;
+    struct map *visits; /* struct visit_key -> struct visit, that takes new users */
+    struct list all_visits;
+    struct list services, leaving; /* leaving: closed, while their visitors are told */
+    struct env_timer tick, end;
     uint64_t started_ns, replay_ns;
     bool is_started, is_stopping;
     env_fn stopped;
@@ -45,6 +47,9 @@ struct onion {
         uint64_t streams, flows, fails[ONION_FAILS], visits, replaced_paths, work_done;
     } c;
 };
+
+/* 0; CYX_EAGAIN: not started yet; CYX_ECLOSED: it stops. What begins something asks first. */
+int onion__is_on(const struct onion *o, struct cyx_err *err);
 
 /* ---- streams: stream.c ------------------------------------------------------------------------
  */
@@ -59,6 +64,8 @@ struct onion_stream {
     struct onion_stream_events ev;
     void *arg;
     uint16_t port;
+    bool is_judged; /* the descriptor's word on its port was given */
+    bool has_written;
     bool is_told;    /* `opened` was called */
     bool waits;      /* ... only when the far end said yes */
     bool end_wanted; /* before there was a connection */
@@ -104,6 +111,7 @@ struct flows {
     /* A peer's first datagram of a flow: `f` is new and has no events. NULL: flows are ours to
      * open. */
     void (*began)(void *arg, struct onion_flow *f);
+    void (*lost)(void *arg); /* one is gone: may be NULL */
     void *arg;
 };
 void flows__init(struct flows *f, struct onion *o);
@@ -123,9 +131,10 @@ void visit__late_stream(struct onion_stream *s);
 void visit__lost_stream(struct visit *v);          /* one is gone */
 enum onion_fail visit__why(const struct visit *v); /* its streams were reset: why */
 struct flows *visit__flows(struct visit *v);
-void visit__begin_flow(struct visit *v, struct onion_flow *f);
 void visit__request_written(struct visit *v); /* the first flight needn't wait longer */
-void visits__end(struct onion *o, enum onion_fail why);
+/* Ends all of them: those with a connection say so first, if there is time. */
+enum visits_how { VISITS_TELL, VISITS_NOW };
+void visits__end(struct onion *o, enum visits_how how);
 size_t visits__count(const struct onion *o);
 
 /* What `cyx why` sees of a visit. */

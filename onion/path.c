@@ -4,8 +4,8 @@
  *   WAITING   it is up; builds go out no faster than it may carry them. `build_timer`: its turn
  *   BUILDING  BUILD is out. `build_timer` first says `late`, then gives up
  *   OPEN      cells flow. `keep_timer` sends STATS so that relays don't forget a path that is
- * wanted but quiet, `probe_timer` waits for the answer to a probe, `life_timer` ends it before its
- * relays do
+ * wanted but quiet, `probe_timer` waits for the answer to a probe, `life_timer` says when it grows
+ * old, and ends it before its relays do
  *
  * Spec: protocol.md, sections 8 and 9. */
 #include <stdlib.h>
@@ -13,8 +13,6 @@
 
 #include "onion/onion.h"
 #include "onion/path_internal.h"
-
-enum { LIFE_SPARE_S = 60 }; /* relays count from the build's coming: ours ends first */
 
 const char *onion_path_end_text(enum onion_path_end why)
 {
@@ -400,10 +398,18 @@ static void keep(struct env_timer *t, void *arg)
     arm_keep(path);
 }
 
-static void life_over(struct env_timer *t, void *arg)
+/* First it grows old, which its owner may use; then it is over. */
+static void life(struct env_timer *t, void *arg)
 {
-    (void)t;
-    path__end(arg, ONION_PATH_OLD);
+    struct onion_path *path = arg;
+    if (path->was_old) {
+        path__end(path, ONION_PATH_OLD);
+        return;
+    }
+    path->was_old = true;
+    env_timer_set(path->paths->env, t, path->opened_ns + ENV_S(ONION_LIFE_S - PATH__LIFE_SPARE_S));
+    if (path->ev.old != NULL)
+        path->ev.old(path->arg);
 }
 
 static uint64_t probe_wait(const struct onion_path *path)
@@ -436,7 +442,7 @@ void path__timers_init(struct onion_path *path)
     env_timer_init(&path->build_timer, begin_task, path);
     env_timer_init(&path->keep_timer, keep, path);
     env_timer_init(&path->probe_timer, probe, path);
-    env_timer_init(&path->life_timer, life_over, path);
+    env_timer_init(&path->life_timer, life, path);
 }
 
 /* PADDING at once: what never carried a cell is forgotten after half a minute. */
@@ -445,7 +451,8 @@ void path__opened(struct onion_path *path)
     struct env *e = path->paths->env;
     const struct onion_cell padding = { .command = ONION_CELL_PADDING };
     (void)onion_path_send(path, &padding);
-    env_timer_in(e, &path->life_timer, ENV_S(ONION_LIFE_S - LIFE_SPARE_S));
+    uint64_t span = ENV_S(PATH__OLD_MAX_S - PATH__OLD_MIN_S);
+    env_timer_in(e, &path->life_timer, ENV_S(PATH__OLD_MIN_S) + env_random_below(e, span));
     if (path->is_kept)
         arm_keep(path);
 }

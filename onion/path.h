@@ -48,10 +48,10 @@ const char *onion_path_end_text(enum onion_path_end why);
 
 /* How a build went. */
 struct onion_path_built {
-    int code;   /* 0; CYX_ETIMEDOUT: nothing came within 10.5 s; CYX_ECLOSED: the link or the path
-                   went; CYX_EPROTO: the   reply didn't open; CYX_EREFUSED: a hop answered with
-                   `status`; or why the first hop can't be dialled */
-    size_t hop; /* CYX_EREFUSED, CYX_EPROTO: which one, from 0 */
+    int code;       /* 0; CYX_ETIMEDOUT: nothing came within 12 s; CYX_ECLOSED: the link or the path
+                       went; CYX_EPROTO: the   reply didn't open; CYX_EREFUSED: a hop answered with
+                       `status`; or why the first hop can't be dialled */
+    size_t hop;     /* CYX_EREFUSED, CYX_EPROTO: which one, from 0 */
     uint8_t status; /* enum onion_status */
     uint32_t effort;
     uint8_t seed[16];
@@ -63,6 +63,9 @@ struct onion_path_events {
     void (*opened)(void *arg, const struct onion_path_built *b);
     /* No reply after max(0.5 s, 3 usual builds): try another beside it. May be NULL. */
     void (*late)(void *arg);
+    /* At a random moment between 40 and 55 minutes: whoever wants it for longer makes another now;
+     * its life ends before the hour does. May be NULL. */
+    void (*old)(void *arg);
     /* A recognised cell; all but PADDING and STATS. Borrowed. */
     void (*cell)(void *arg, const struct onion_cell *c);
     /* STATS of the other end. May be NULL. */

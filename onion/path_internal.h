@@ -1,16 +1,22 @@
 /* onion/path_internal.h - shared by path*.c. */
 #pragma once
 #include "mesh/budget.h"
+#include "onion/guards.h"
 #include "onion/layer.h"
 #include "onion/path.h"
 
 enum {
-    PATH__RECENT = 15,         /* builds whose median is the usual time */
-    PATH__LATE_MIN_MS = 500,   /* before another path is tried, */
-    PATH__LATE_FACTOR = 3,     /* ... or so many usual builds */
-    PATH__GIVE_UP_MS = 10500,  /* every hop says status 8 at 10 s */
+    PATH__RECENT = 15,       /* builds whose median is the usual time */
+    PATH__LATE_MIN_MS = 500, /* before another path is tried, */
+    PATH__LATE_FACTOR = 3,   /* ... or so many usual builds */
+    /* Every hop says status 8 at 10 s: an answer is listened for until no honest guard can be the
+     * one that is silent, however slow its link. */
+    PATH__GIVE_UP_MS = ONION_GUARD_SILENT_S * 1000,
     PATH__KEEP_MIN_S = 60,     /* STATS that keep a path come at a random time from here */
     PATH__KEEP_MAX_S = 150,    /* ... to here */
+    PATH__OLD_MIN_S = 40 * 60, /* its owner is told that it grows old at a random time from here */
+    PATH__OLD_MAX_S = 55 * 60, /* ... to here */
+    PATH__LIFE_SPARE_S = 60,   /* relays count from the build's coming: ours ends first */
     PATH__PROBES = 2,          /* unanswered: the path is dead */
     PATH__PROBE_MIN_MS = 1000, /* wait for an answer: this, or */
     PATH__PROBE_FACTOR = 3,    /* ... so many usual builds */
@@ -60,7 +66,7 @@ struct onion_path {
     enum path_state state;
     uint64_t number;
     const char *purpose;
-    bool is_kept, is_late, wants_writable;
+    bool is_kept, is_late, wants_writable, was_old;
     struct onion_path_events ev;
     void *arg;
     struct onion_route route;

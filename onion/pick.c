@@ -1,3 +1,4 @@
+/* onion/pick.c - roster, guards and the rules of path choice behind one door. */
 #include "onion/pick.h"
 
 #include <stdlib.h>
@@ -6,7 +7,12 @@
 #include "base/log.h"
 #include "onion/choose.h"
 
-enum { REST_MS = 250 }; /* between looks at the roster */
+enum {
+    REST_MS = 250, /* between looks at the roster */
+    /* All guards failed: more likely our own network is gone than all of them, and each rests for
+     * minutes by then. So long after the last failure they are tried again, the same ones. */
+    ALL_REST_S = 5,
+};
 
 struct onion_picker {
     struct dht *dht;
@@ -16,6 +22,7 @@ struct onion_picker {
     struct onion_guards *guards;
     uint64_t looked_ns;
     bool has_looked;
+    uint64_t failed_ns; /* the last failure of a guard */
 };
 
 /* The record as it lies in the roster's store was proven before it got there: its form is enough.
@@ -102,6 +109,20 @@ static int look(struct onion_picker *p, struct cyx_err *err)
     return 0;
 }
 
+static void link_failed(struct onion_picker *p, const uint8_t guard[static 32])
+{
+    p->failed_ns = env_now_ns(p->env);
+    onion_guards_link_failed(p->guards, guard, mesh_time(p->mesh));
+}
+
+static void wake_guards(struct onion_picker *p)
+{
+    const uint8_t *ids[ONION_GUARDS];
+    uint64_t since = env_now_ns(p->env) - p->failed_ns;
+    if (since >= ENV_S(ALL_REST_S) && onion_guards_usable(p->guards, mesh_time(p->mesh), ids) == 0)
+        onion_guards_rested(p->guards);
+}
+
 size_t onion_picker_relays(struct onion_picker *p)
 {
     return look(p, NULL) == 0 ? onion_relays_len(p->relays) : 0;
@@ -110,6 +131,7 @@ size_t onion_picker_relays(struct onion_picker *p)
 bool onion_picker_is_ready(struct onion_picker *p)
 {
     const uint8_t *ids[ONION_GUARDS];
+    wake_guards(p);
     return look(p, NULL) == 0 && onion_guards_usable(p->guards, mesh_time(p->mesh), ids) > 0 &&
            onion_relays_len(p->relays) >= ONION_HOPS_LEAST;
 }
@@ -128,6 +150,7 @@ static int choose(struct onion_picker *p, const struct onion_wish *w, struct oni
 {
     struct onion_chosen c;
     int code = look(p, err);
+    wake_guards(p);
     if (code == 0)
         code = onion_choose(&c, w, p->relays, p->guards, p->env, mesh_time(p->mesh), err);
     if (code < 0)
@@ -135,7 +158,7 @@ static int choose(struct onion_picker *p, const struct onion_wish *w, struct oni
     *out = (struct onion_route){ .n_hops = c.n_hops };
     memcpy(out->hops, c.hops, sizeof c.hops);
     if (!mesh_node_contact(p->mesh, &c.first, &out->first)) {
-        onion_guards_link_failed(p->guards, c.hops[0].id, mesh_time(p->mesh));
+        link_failed(p, c.hops[0].id);
         return cyx_fail(err, CYX_EAGAIN, "the guard can't be dialled now");
     }
     return 0;
@@ -193,7 +216,6 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
                         const struct onion_path_built *b)
 {
     const uint8_t *guard = route->hops[0].id;
-    uint64_t now = mesh_time(p->mesh);
     switch (b->code) {
     case 0:
     case CYX_EREFUSED:
@@ -201,10 +223,13 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
         onion_guards_build_answered(p->guards, guard);
         break;
     case CYX_ETIMEDOUT:
-        onion_guards_build_silent(p->guards, guard, now);
+        p->failed_ns = env_now_ns(p->env);
+        onion_guards_build_silent(p->guards, guard, mesh_time(p->mesh));
         break;
-    default:
-        onion_guards_link_failed(p->guards, guard, now);
+    case CYX_ECLOSED:
+        link_failed(p, guard);
+        break;
+    default: /* our own memory, or a full table: nobody's fault */
         break;
     }
 }

@@ -44,12 +44,12 @@ void onion_service_info(const struct onion_service *s, struct onion_service_info
     }
 }
 
-void service__changed(struct onion_service *s)
+/* From the loop: the owner may close the service, or another. */
+static void tell_owner(void *arg)
 {
+    struct onion_service *s = arg;
     struct onion_service_info info;
     enum onion_service_state now = state_of(s);
-    if (now >= ONION_SERVICE_READY)
-        s->trouble = NULL;
     if (now == s->state || s->is_closing)
         return;
     s->state = now;
@@ -58,15 +58,42 @@ void service__changed(struct onion_service *s)
         s->ev.changed(s->arg, &info);
 }
 
+void service__changed(struct onion_service *s)
+{
+    enum onion_service_state now = state_of(s);
+    if (now >= ONION_SERVICE_READY)
+        s->trouble = NULL;
+    if (now != s->state && !s->is_closing)
+        env_defer(s->o->env, &s->told);
+}
+
 /* ---- life -------------------------------------------------------------------------------------
  */
 
 static void service_free(struct onion_service *s)
 {
+    env_task_cancel(&s->told);
+    env_timer_stop(s->o->env, &s->leaving);
     list_del(&s->node);
     secret_free(s->seed);
     free(s->clients);
-    free(s);
+    secret_free(s);
+}
+
+/* Everything of it, now. */
+static void service_end(struct onion_service *s)
+{
+    s->is_closing = true;
+    visitors__end(s);
+    periods__end(s);
+    splices__end(s);
+    service_free(s);
+}
+
+static void has_left(struct env_timer *t, void *arg)
+{
+    (void)t;
+    service_end(arg);
 }
 
 static int check(struct onion *o, const struct onion_service_config *c, const uint8_t *address,
@@ -115,9 +142,13 @@ struct onion_service *onion_serve(struct onion *o, const struct onion_service_co
 {
     uint8_t address[32];
     onion_address_of_seed(address, c->seed);
+    if (o->is_stopping) {
+        cyx_fail(err, CYX_ECLOSED, "the node stops");
+        return NULL;
+    }
     if (check(o, c, address, err) < 0)
         return NULL;
-    struct onion_service *s = calloc(1, sizeof *s);
+    struct onion_service *s = secret_alloc(sizeof *s); /* owner secrets and tokens are in it */
     if (s == NULL) {
         cyx_fail(err, CYX_ENOMEM, "no memory for a service");
         return NULL;
@@ -128,6 +159,8 @@ struct onion_service *onion_serve(struct onion *o, const struct onion_service_co
     memcpy(s->address, address, sizeof s->address);
     list_init(&s->node);
     list_init(&s->visitors);
+    env_task_init(&s->told, tell_owner, s);
+    env_timer_init(&s->leaving, has_left, s);
     if (take_config(s, c) < 0 || splices__init(s) < 0) {
         splices__end(s);
         service_free(s);
@@ -141,30 +174,56 @@ struct onion_service *onion_serve(struct onion *o, const struct onion_service_co
     return s;
 }
 
+/* Its owner hears no more of it, and its address may be served anew. What is left goes on for a
+ * moment, so that the last words of its connections get out; and whoever closes it from inside one
+ * of its callbacks finds all as it was on return. */
+static void leave(struct onion_service *s)
+{
+    s->is_closing = true;
+    s->ev = (struct onion_service_events){ .stream = NULL };
+    for (unsigned i = 0; i < SERVICE__PERIODS; i++)
+        if (s->periods[i].period != 0)
+            publish__end(&s->periods[i]);
+    visitors__leave(s);
+}
+
 void onion_service_close(struct onion_service *s)
 {
     if (s == NULL)
         return;
-    s->is_closing = true;
-    visitors__end(s, ONION_CODE_LEAVING);
-    periods__end(s);
-    splices__end(s);
-    service_free(s);
+    leave(s);
+    list_del(&s->node);
+    list_push_back(&s->o->leaving, &s->node);
+    env_timer_in(s->o->env, &s->leaving, ENV_MS(ONION__LEAVE_MS));
+}
+
+static struct onion_service *staying(struct onion *o)
+{
+    list_each (node, &o->services) {
+        struct onion_service *s = container_of(node, struct onion_service, node);
+        if (!s->is_closing)
+            return s;
+    }
+    return NULL;
+}
+
+static void end_list(struct list *services)
+{
+    while (!list_empty(services))
+        service_end(container_of(services->next, struct onion_service, node));
 }
 
 void services__end(struct onion *o)
 {
-    while (!list_empty(&o->services))
-        onion_service_close(container_of(o->services.next, struct onion_service, node));
+    end_list(&o->services);
+    end_list(&o->leaving);
 }
 
 void services__leave(struct onion *o)
 {
-    list_each (node, &o->services) {
-        struct onion_service *s = container_of(node, struct onion_service, node);
-        s->is_closing = true;
-        visitors__leave(s);
-    }
+    struct onion_service *s;
+    while ((s = staying(o)) != NULL) /* owners hear of their streams, and may close others */
+        leave(s);
 }
 
 const struct onion_service *services__at(struct list *node)

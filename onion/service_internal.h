@@ -20,7 +20,9 @@ enum {
     SERVICE__PIVOT_MAX_S = 24 * 3600, /* ... to here */
     SERVICE__PATH_MIN_S = 40 * 60,    /* its path before that, make before break */
     SERVICE__PATH_MAX_S = 55 * 60,
-    SERVICE__TRIES = 4,      /* paths to one pivot in a row that fail: another pivot */
+    SERVICE__TRIES = 4,      /* paths to one pivot in a row that fail, or end soon: another pivot */
+    SERVICE__STEADY_S = 60,  /* a path that lasted so long counts for nothing against its pivot */
+    SERVICE__LEAVE_S = 600,  /* a pivot that was replaced by age is kept: visitors move in peace */
     SERVICE__AGAIN_MS = 500, /* after a failure; doubles, up to */
     SERVICE__AGAIN_MAX_MS = 60000,
     SERVICE__EARLY_S =
@@ -31,8 +33,9 @@ enum {
     SERVICE__CHECK_MS = 200,  /* from stored to looked up; doubles */
     SERVICE__CHECKS = 6,
     SERVICE__SPLICES = 65536,
-    SERVICE__SEED_S = 7200,  /* a seed for splices' proofs, while the effort isn't zero */
-    SERVICE__EFFORT_S = 600, /* a new effort is published this often at most */
+    SERVICE__SPLICES_FACTOR = 2, /* of what a pivot's terms allow to be open: more, and it lies */
+    SERVICE__SEED_S = 7200,      /* a seed for splices' proofs, while the effort isn't zero */
+    SERVICE__EFFORT_S = 600,     /* a new effort is published this often at most */
 };
 
 struct service_period;
@@ -47,7 +50,12 @@ struct service_pivot {
     struct onion_path *path, *next; /* in use; being built to take over */
     struct onion_route next_route;
     uint64_t next_serial;
-    bool is_up, is_dead; /* dead: being replaced by another */
+    bool is_up;
+    bool is_listed;  /* in the last descriptor that was made */
+    bool is_leaving; /* another takes its place: kept for those who came by the old descriptor */
+    bool has_stats;
+    uint64_t up_ns; /* when its path was made */
+    size_t n_splices;
     unsigned tries;
     uint64_t again_ms;
     uint64_t replace_s;  /* when another pivot takes its place (network time) */
@@ -79,6 +87,9 @@ struct service_period {
     size_t record_len;
     struct onion_ask *stores[DHT_REPLICAS], *check;
     unsigned n_stored, n_storing, checks;
+    unsigned fails;    /* to publish, in a row */
+    unsigned replaced; /* pivots that would not do, in a row */
+    uint64_t first_ns; /* not published before; 0: not drawn */
     uint64_t published_s;
     bool was_seen;    /* looked up and opened */
     uint8_t seed[16]; /* for splices */
@@ -121,10 +132,12 @@ struct onion_service {
     enum onion_service_state state;
     const char *trouble;
     bool is_closing;
+    struct env_task told;     /* the owner hears of a change from the loop: it may close us */
+    struct env_timer leaving; /* closed: until its visitors' last words are out */
 };
 
 /* service.c */
-void service__changed(struct onion_service *s); /* tells the owner if its state did */
+void service__changed(struct onion_service *s); /* tells the owner, soon, if its state did */
 
 /* service_period.c */
 void periods__tick(struct onion_service *s);
@@ -134,7 +147,9 @@ void periods__end(struct onion_service *s);
 void pivots__tick(struct service_period *p); /* makes as many as are wanted */
 void pivots__end(struct service_period *p);
 size_t pivots__up(const struct service_period *p);
+void pivots__seed_tick(struct service_period *p); /* a new seed for proofs, when it is time */
 int pivot__send(struct service_pivot *v, const struct onion_cell *c);
+bool pivot__may_splice(const struct service_pivot *v); /* or has it brought too many? */
 
 /* service_publish.c */
 void publish__wanted(
@@ -151,6 +166,5 @@ void splices__lost(struct service_pivot *v); /* the registration is over */
 
 /* service_visitor.c */
 bool visitor__new(struct onion_service *s, struct onion_conn *c);
-void visitors__leave(
-    struct onion_service *s); /* a close to each; they go with services__end at the latest */
-void visitors__end(struct onion_service *s, enum onion_code code);
+void visitors__leave(struct onion_service *s); /* ends their streams, says so to each */
+void visitors__end(struct onion_service *s);   /* and frees them, now */

@@ -95,7 +95,9 @@ void periods__tick(struct onion_service *s)
             memset(p, 0, sizeof *p);
     }
     for (unsigned i = 0; i < SERVICE__PERIODS; i++)
-        if (s->periods[i].period != 0)
+        if (s->periods[i].period != 0) {
             pivots__tick(&s->periods[i]);
+            pivots__seed_tick(&s->periods[i]);
+        }
     service__changed(s);
 }

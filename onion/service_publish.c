@@ -19,6 +19,7 @@ struct service_work {
     int code;
 };
 
+static void again_after(struct service_period *p, uint64_t ms);
 static void publish(struct service_period *p);
 static void check(struct service_period *p);
 
@@ -100,6 +101,17 @@ void publish__init(struct service_period *p)
     p->seed_ns = env_now_ns(p->s->o->env);
 }
 
+/* Twice as long after each failure: who hides what we store doesn't make us store it without end.
+ */
+static void failed(struct service_period *p, const char *trouble)
+{
+    uint64_t ms = (uint64_t)SERVICE__AGAIN_MS << (p->fails < 8 ? p->fails : 8);
+    p->fails++;
+    p->s->trouble = trouble;
+    again_after(p, ms < SERVICE__AGAIN_MAX_MS ? ms : SERVICE__AGAIN_MAX_MS);
+    service__changed(p->s);
+}
+
 static void again_after(struct service_period *p, uint64_t ms)
 {
     p->state = PUBLISH_IDLE;
@@ -115,9 +127,21 @@ static bool has_other(const struct service_period *p)
     return false;
 }
 
+/* The moment is drawn once: whoever makes pivots change neither hurries it nor puts it off. */
+static uint64_t until_first(struct service_period *p, uint64_t least)
+{
+    struct env *e = p->s->o->env;
+    uint64_t now = env_now_ns(e);
+    if (p->first_ns == 0)
+        p->first_ns = now + env_random_below(e, ENV_S(SERVICE__EARLY_S));
+    return p->first_ns > now + least ? p->first_ns - now : least;
+}
+
 void publish__wanted(struct service_period *p)
 {
     struct env *e = p->s->o->env;
+    if (p->s->is_closing)
+        return;
     if (p->state != PUBLISH_IDLE && p->state != PUBLISH_DONE) {
         p->is_wanted_again = true;
         return;
@@ -127,7 +151,7 @@ void publish__wanted(struct service_period *p)
         wait = 0;
     /* The first of a period says when this service saw its boundary: not all at the same moment. */
     if (p->published_s == 0 && has_other(p) && !mesh_network_of(p->s->o->mesh)->is_lab)
-        wait = env_random_below(e, ENV_S(SERVICE__EARLY_S));
+        wait = until_first(p, wait);
     p->state = PUBLISH_IDLE;
     env_timer_in(e, &p->timer, wait);
 }
@@ -135,13 +159,17 @@ void publish__wanted(struct service_period *p)
 void publish__end(struct service_period *p)
 {
     env_timer_stop(p->s->o->env, &p->timer);
-    for (unsigned i = 0; i < DHT_REPLICAS; i++)
+    for (unsigned i = 0; i < DHT_REPLICAS; i++) {
         onion_ask_cancel(p->stores[i]);
+        p->stores[i] = NULL;
+    }
     onion_ask_cancel(p->check);
+    p->check = NULL;
     if (p->work != NULL) {
         p->work->p = NULL;
         atomic_store(&p->work->cancel, true);
     }
+    p->work = NULL;
 }
 
 /* ---- proof
@@ -190,14 +218,15 @@ static void prove(struct service_period *p)
 /* ---- the record
  * ------------------------------------------------------------------------------------- */
 
-static void fill_inner(const struct service_period *p, struct onion_inner *in)
+static void fill_inner(struct service_period *p, struct onion_inner *in)
 {
     const struct onion_service *s = p->s;
     *in = (struct onion_inner){ .handshakes = ONION_HANDSHAKE_X25519, .n_ports = s->n_ports };
     memcpy(in->service_key, p->key.pub, sizeof in->service_key);
     for (unsigned i = 0; i < ONION_PIVOTS_MAX; i++) {
-        const struct service_pivot *v = &p->pivots[i];
-        if (v->p == NULL || !v->is_up)
+        struct service_pivot *v = &p->pivots[i];
+        v->is_listed = v->p != NULL && v->is_up && !v->is_leaving;
+        if (!v->is_listed)
             continue;
         memcpy(in->pivots[in->n_pivots].id, v->id, 32);
         memcpy(in->pivots[in->n_pivots++].token, v->token, ONION_TOKEN);
@@ -260,8 +289,7 @@ static void stored_all(struct service_period *p)
 {
     struct onion_service *s = p->s;
     if (p->n_stored == 0) {
-        s->trouble = "the descriptor could not be stored";
-        again_after(p, 4 * SERVICE__AGAIN_MS);
+        failed(p, "the descriptor could not be stored");
         return;
     }
     p->published_s = mesh_time(s->o->mesh);
@@ -317,8 +345,7 @@ static void publish(struct service_period *p)
     }
     p->is_wanted_again = false;
     if (make_record(p, &err) < 0) {
-        p->s->trouble = "the descriptor could not be made";
-        again_after(p, 4 * SERVICE__AGAIN_MS);
+        failed(p, "the descriptor could not be made");
         return;
     }
     store(p);
@@ -358,6 +385,7 @@ static void checked(void *arg, int code, const struct onion_answer_found *f)
     p->check = NULL;
     if (code == 0 && f->n > 0 && is_ours(p, &f->values[0])) {
         p->was_seen = true;
+        p->fails = 0;
         done(p);
         return;
     }
@@ -365,8 +393,8 @@ static void checked(void *arg, int code, const struct onion_answer_found *f)
         check_later(p);
         return;
     }
-    p->s->trouble = "the descriptor was stored, but isn't found";
-    again_after(p, SERVICE__AGAIN_MS);
+    p->was_seen = false;
+    failed(p, "the descriptor was stored, but isn't found");
 }
 
 static void check(struct service_period *p)

@@ -25,6 +25,7 @@ static void splice_free(struct onion_service *s, struct service_splice *x)
     struct wire_key key = key_of(x->at, x->wire);
     map_del(s->by_wire, &key);
     map_del(s->by_number, &x->number);
+    x->at->n_splices--;
     free(x);
 }
 
@@ -35,7 +36,7 @@ static struct service_splice *splice_get(struct service_pivot *v, uint32_t wire)
     struct service_splice *x = map_get(s->by_wire, &key);
     if (x != NULL)
         return x;
-    x = calloc(1, sizeof *x);
+    x = pivot__may_splice(v) ? calloc(1, sizeof *x) : NULL;
     if (x == NULL)
         return NULL;
     do {
@@ -44,8 +45,10 @@ static struct service_splice *splice_get(struct service_pivot *v, uint32_t wire)
     x->at = v;
     x->wire = wire;
     if (map_put(s->by_wire, &key, x) == 0) {
-        if (map_put(s->by_number, &x->number, x) == 0)
+        if (map_put(s->by_number, &x->number, x) == 0) {
+            v->n_splices++;
             return x;
+        }
         map_del(s->by_wire, &key);
     }
     free(x);

@@ -12,6 +12,19 @@ struct visitor {
     struct flows flows;
 };
 
+/* Who holds one of its streams or flows must not go on with it. */
+static void end_all(struct visitor *v, enum onion_fail why)
+{
+    while (!list_empty(&v->streams)) {
+        struct onion_stream *x = container_of(v->streams.next, struct onion_stream, node);
+        if (x->s != NULL)
+            onion_conn_stream_reset(x->s, ONION_CODE_ABORT);
+        x->s = NULL;
+        stream__fail(x, why);
+    }
+    flows__end(&v->flows, why);
+}
+
 static void visitor_free(struct visitor *v)
 {
     list_del(&v->node);
@@ -25,7 +38,7 @@ static void closed(void *arg, const struct onion_conn_end *end)
 {
     struct visitor *v = arg;
     (void)end;
-    flows__end(&v->flows, ONION_FAIL_LOST);
+    end_all(v, ONION_FAIL_LOST);
     visitor_free(v);
 }
 
@@ -102,22 +115,21 @@ bool visitor__new(struct onion_service *s, struct onion_conn *c)
     return true;
 }
 
+/* The close itself is the connection's task: `closed` takes the visitor out of the list later. */
 void visitors__leave(struct onion_service *s)
 {
-    list_each_safe (node, &s->visitors)
-        onion_conn_close(container_of(node, struct visitor, node)->conn, ONION_CODE_LEAVING);
+    list_each (node, &s->visitors) {
+        struct visitor *v = container_of(node, struct visitor, node);
+        end_all(v, ONION_FAIL_CLOSING);
+        onion_conn_close(v->conn, ONION_CODE_LEAVING);
+    }
 }
 
-/* Each close calls `closed`, which takes the visitor out of the list. */
-void visitors__end(struct onion_service *s, enum onion_code code)
+void visitors__end(struct onion_service *s)
 {
     while (!list_empty(&s->visitors)) {
-        struct list *first = s->visitors.next;
-        onion_conn_close(container_of(first, struct visitor, node)->conn, code);
-        if (s->visitors.next == first) { /* it will be told later: not to us */
-            struct visitor *v = container_of(first, struct visitor, node);
-            flows__end(&v->flows, ONION_FAIL_CLOSING);
-            visitor_free(v);
-        }
+        struct visitor *v = container_of(s->visitors.next, struct visitor, node);
+        end_all(v, ONION_FAIL_CLOSING);
+        visitor_free(v);
     }
 }

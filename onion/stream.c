@@ -60,10 +60,10 @@ static void late(struct env_timer *t, void *arg)
 {
     struct onion_stream *s = arg;
     (void)t;
-    if (s->s != NULL)
-        writable(s);
-    else
+    if (s->visit != NULL && !s->is_judged)
         visit__late_stream(s);
+    else
+        writable(s);
 }
 
 struct onion_stream *stream__new(struct onion *o, uint16_t port,
@@ -251,6 +251,7 @@ size_t onion_stream_write(struct onion_stream *s, const uint8_t *data, size_t le
     if (s->end_wanted || len == 0)
         return 0;
     n = s->s != NULL ? onion_conn_stream_write(s->s, data, len) : write_early(s, data, len);
+    s->has_written |= n > 0;
     s->is_short = n < len;
     return n;
 }
@@ -265,7 +266,7 @@ void onion_stream_end(struct onion_stream *s)
 {
     if (s->end_wanted)
         return;
-    s->end_wanted = true;
+    s->end_wanted = s->has_written = true;
     if (s->s != NULL)
         onion_conn_stream_end(s->s);
     else if (s->visit != NULL)

@@ -1,59 +1,39 @@
-#include <stdarg.h>
-#include <stdio.h>
+/* onion/visit.c - the life of a visit: from the lookup over the first flight to its last user's
+ * going. Spec: protocol.md, sections 12 to 14. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/crypto.h"
 #include "onion/visit_internal.h"
 
-/* ---- what `cyx why` sees ------------------------------------------------------------------------
- */
-
-const char *onion_stage_name(enum onion_stage s)
-{
-    static const char *const names[ONION_STAGES] = {
-        [ONION_STAGE_GUARD] = "guard",   [ONION_STAGE_DESCRIPTOR] = "descriptor",
-        [ONION_STAGE_PATH] = "path",     [ONION_STAGE_HANDSHAKE] = "handshake",
-        [ONION_STAGE_STREAM] = "stream",
-    };
-    return names[s];
-}
-
-void visit__trace(struct visit *v, visit_trace_fn fn, void *arg)
-{
-    v->trace = fn;
-    v->trace_arg = arg;
-}
-
-void visit__step(struct visit *v, enum onion_stage stage, enum onion_fail fail, const char *fmt,
-                 ...)
-{
-    struct onion_step s = { .stage = stage, .fail = fail };
-    uint64_t now = env_now_ns(v->o->env);
-    va_list ap;
-    if (v->trace == NULL)
-        return;
-    s.ns = now - v->stage_ns;
-    v->stage_ns = now;
-    va_start(ap, fmt);
-    (void)vsnprintf(s.detail, sizeof s.detail, fmt, ap);
-    va_end(ap);
-    v->trace(v->trace_arg, &s);
-}
-
 /* ---- ends -------------------------------------------------------------------------------------
  */
 
+void visit__unlist(struct visit *v)
+{
+    if (v->is_listed)
+        map_del(v->o->visits, &v->key);
+    v->is_listed = false;
+}
+
+static void stop_timers(struct visit *v)
+{
+    struct env *e = v->o->env;
+    env_timer_stop(e, &v->timer);
+    env_timer_stop(e, &v->idle);
+    env_timer_stop(e, &v->rest);
+    env_timer_stop(e, &v->overlap);
+}
+
 static void visit_free(struct visit *v)
 {
-    struct onion *o = v->o;
     v->state = VISIT_OVER;
-    env_timer_stop(o->env, &v->timer);
+    visit__unlist(v);
+    list_del(&v->node);
+    stop_timers(v);
     onion_fetch_cancel(v->fetching);
     ways__close(v);
     onion_conn_destroy(v->conn);
-    if (!v->is_unlisted)
-        map_del(o->visits, &v->key);
     onion_descriptor_wipe(&v->d);
     free(v);
 }
@@ -70,25 +50,50 @@ static void fail_all(struct list *streams, enum onion_fail why)
     }
 }
 
-/* New streams to the address begin a new visit: this one is out of the map first. */
+/* Whoever dials the address in the midst of it gets a new visit: this one is out of the map. */
+static void end_users(struct visit *v, enum onion_fail why)
+{
+    visit__unlist(v);
+    fail_all(&v->streams, why);
+    fail_all(&v->waiting, why);
+    flows__end(&v->flows, why);
+}
+
 void visit__fail(struct visit *v, enum onion_fail why)
 {
     if (v->state == VISIT_OVER)
         return;
     v->state = VISIT_OVER;
-    if (!v->is_unlisted)
-        map_del(v->o->visits, &v->key);
-    v->is_unlisted = true;
     ways__close(v);
-    fail_all(&v->streams, why);
-    fail_all(&v->waiting, why);
-    flows__end(&v->flows, why);
+    end_users(v, why);
     visit_free(v);
+}
+
+void visit__leave(struct visit *v, enum onion_fail why, enum onion_code code)
+{
+    if (v->state >= VISIT_LEAVING)
+        return;
+    if (v->conn == NULL || !onion_conn_is_open(v->conn)) {
+        visit__fail(v, why);
+        return;
+    }
+    v->state = VISIT_LEAVING;
+    stop_timers(v);
+    onion_fetch_cancel(v->fetching);
+    v->fetching = NULL;
+    end_users(v, why);
+    onion_conn_close(v->conn, code); /* conn_closed follows */
+}
+
+/* Its last words lie in the queue of its path's link: that must not go in the same turn. */
+void visit__gone(struct visit *v)
+{
+    env_timer_in(v->o->env, &v->idle, ENV_MS(ONION__LEAVE_MS));
 }
 
 enum onion_fail visit__why(const struct visit *v)
 {
-    if (v->state == VISIT_OVER || v->conn == NULL || onion_conn_is_open(v->conn))
+    if (v->state >= VISIT_LEAVING || v->conn == NULL || onion_conn_is_open(v->conn))
         return ONION_FAIL_RESET;
     return v->was_open ? ONION_FAIL_LOST : ONION_FAIL_TIMEOUT;
 }
@@ -98,127 +103,31 @@ static bool is_unused(const struct visit *v)
     return v->n_streams == 0 && v->flows.n == 0;
 }
 
+void visit__lost_user(struct visit *v)
+{
+    if (v->state < VISIT_LEAVING && is_unused(v))
+        env_timer_in(v->o->env, &v->idle, v->state == VISIT_OPEN ? ENV_S(VISIT__SPARE_S) : 0);
+}
+
 void visit__lost_stream(struct visit *v)
 {
     v->n_streams--;
-    if (v->state != VISIT_OVER && is_unused(v))
-        env_timer_in(v->o->env, &v->timer, v->state == VISIT_OPEN ? ENV_S(VISIT__SPARE_S) : 0);
+    visit__lost_user(v);
 }
 
-/* ---- the connection
- * ------------------------------------------------------------------------------ */
+static void flow_lost(void *arg)
+{
+    visit__lost_user(arg);
+}
 
-static void carry(void *arg, uint32_t splice, enum onion_kind kind, const uint8_t *bytes,
-                  size_t len)
+static void idle(struct env_timer *t, void *arg)
 {
     struct visit *v = arg;
-    struct way *w = way__by_number(v, splice);
-    if (w == NULL || !w->is_up)
-        return;
-    /* A full queue is like loss: QUIC slows down. */
-    (void)onion_path_send(w->path, &(struct onion_cell){ .command = ONION_CELL_DATA,
-                                                         .kind = (uint8_t)kind,
-                                                         .payload = bytes,
-                                                         .len = len });
-}
-
-/* Those that found the connection full. */
-static void open_waiting(struct visit *v)
-{
-    while (!list_empty(&v->waiting)) {
-        struct onion_stream *s = container_of(v->waiting.next, struct onion_stream, node);
-        int code = stream__open(s, v->conn);
-        if (code == CYX_EFULL)
-            return; /* can_open tells */
-        list_del(&s->node);
-        if (code != 0) {
-            stream__fail(s, ONION_FAIL_LOST);
-            return; /* it may have been the last */
-        }
-        list_push_back(&v->streams, &s->node);
-    }
-}
-
-static void conn_open(void *arg)
-{
-    struct visit *v = arg;
-    struct way *w = way__up(v);
-    v->state = VISIT_OPEN;
-    v->was_open = true;
-    v->tries = 0;
-    env_timer_stop(v->o->env, &v->timer);
-    if (w != NULL)
-        ways__keep_only(v, w);
-    visit__step(v, ONION_STAGE_HANDSHAKE, ONION_FAIL_NONE, "the service proved its key");
-    open_waiting(v);
-}
-
-static void conn_closed(void *arg, const struct onion_conn_end *end)
-{
-    struct visit *v = arg;
-    enum onion_fail why = v->was_open ? ONION_FAIL_LOST : ONION_FAIL_TIMEOUT;
-    if (end->how == ONION_END_PEER && end->code == ONION_CODE_LIMIT)
-        why = ONION_FAIL_BUSY;
-    if (!v->was_open)
-        visit__step(v, ONION_STAGE_HANDSHAKE, why, "%s", onion_end_text(end->how));
-    visit__fail(v, why);
-}
-
-/* The path may live or not: the next one is built beside it at once, so that the stream's pause is
- * as short as it can be. */
-static void conn_path_dead(void *arg)
-{
-    struct visit *v = arg;
-    struct way *w = way__up(v);
-    if (w != NULL)
-        onion_path_probe(w->path);
-    if (ways__under_way(v) > 0)
-        return;
-    v->tried = w != NULL ? 1u << w->pivot : 0;
-    v->tries = 0;
-    if (!way__begin(v)) {
-        v->tried = 0; /* the only pivot there is: another path to it */
-        (void)way__begin(v);
-    }
-}
-
-static void conn_can_open(void *arg)
-{
-    open_waiting(arg);
-}
-
-static void conn_datagram(void *arg, uint16_t port, uint16_t flow, const uint8_t *data, size_t len,
-                          bool is_early)
-{
-    struct visit *v = arg;
-    (void)is_early;
-    flows__heard(&v->flows, port, flow, data, len);
-}
-
-static const struct onion_conn_ops conn_ops = { .open = conn_open,
-                                                .closed = conn_closed,
-                                                .path_dead = conn_path_dead,
-                                                .can_open = conn_can_open,
-                                                .datagram = conn_datagram };
-
-static bool make_conn(struct visit *v)
-{
-    struct onion *o = v->o;
-    const struct onion_carrier carrier = { .send = carry, .arg = v };
-    const struct onion_conn_options options = { .env = o->env,
-                                                .buffers = &o->buffers,
-                                                .carrier = &carrier,
-                                                .ops = &conn_ops,
-                                                .arg = v,
-                                                .initial_rtt_ns =
-                                                    2 * onion_paths_build_ns(o->paths) };
-    struct onion_stream_id id;
-    memcpy(id.net, mesh_network_of(o->mesh)->id, sizeof id.net);
-    memcpy(id.address, v->key.address, sizeof id.address);
-    memcpy(id.service_key, v->d.inner.service_key, sizeof id.service_key);
-    v->conn = onion_conn_create(&options, &id, mesh_time(o->mesh), NULL);
-    v->flows.conn = v->conn;
-    return v->conn != NULL;
+    (void)t;
+    if (v->state == VISIT_LEAVING)
+        visit_free(v);
+    else if (is_unused(v))
+        visit__leave(v, ONION_FAIL_NONE, ONION_CODE_DONE);
 }
 
 /* ---- from the descriptor to the first flight
@@ -226,16 +135,14 @@ static bool make_conn(struct visit *v)
 
 static void connect_now(struct visit *v)
 {
-    struct onion *o = v->o;
-    if (!make_conn(v)) {
+    if (!visit__conn_make(v)) {
         visit__fail(v, ONION_FAIL_UNREACHABLE);
         return;
     }
     v->state = VISIT_CONNECTING;
-    v->begun_ns = env_now_ns(o->env);
-    env_timer_in(o->env, &v->timer, ENV_MS(VISIT__TOTAL_MS));
-    open_waiting(v);
-    if (v->state == VISIT_CONNECTING && !way__begin(v))
+    env_timer_set(v->o->env, &v->timer, v->deadline_ns);
+    visit__open_waiting(v);
+    if (!way__begin(v))
         visit__lost_ways(v);
 }
 
@@ -251,24 +158,31 @@ static bool has_port(const struct visit *v, const struct onion_stream *s)
     return v->d.inner.ask_ports || onion_inner_has_port(&v->d.inner, s->port, ONION_PORT_STREAM);
 }
 
-/* What the descriptor says about each stream that waits: any of them may go, and end us. */
+/* What the descriptor says about a stream that waits. It may be gone afterwards. */
+static void judge(struct visit *v, struct onion_stream *s)
+{
+    s->is_judged = true;
+    if (!has_port(v, s))
+        stream__fail(s, ONION_FAIL_NO_PORT);
+    else if (!s->waits && !v->d.inner.ask_ports)
+        stream__tell_opened(s);
+}
+
+static struct onion_stream *not_judged(struct visit *v)
+{
+    list_each (node, &v->waiting) {
+        struct onion_stream *s = container_of(node, struct onion_stream, node);
+        if (!s->is_judged)
+            return s;
+    }
+    return NULL;
+}
+
 static void judge_streams(struct visit *v)
 {
-    struct list rest;
-    list_init(&rest);
-    list_each_safe (node, &v->waiting) {
-        list_del(node);
-        list_push_back(&rest, node);
-    }
-    while (!list_empty(&rest)) {
-        struct onion_stream *s = container_of(rest.next, struct onion_stream, node);
-        list_del(&s->node);
-        list_push_back(&v->waiting, &s->node);
-        if (!has_port(v, s))
-            stream__fail(s, ONION_FAIL_NO_PORT);
-        else if (!s->waits && !v->d.inner.ask_ports)
-            stream__tell_opened(s);
-    }
+    struct onion_stream *s;
+    while ((s = not_judged(v)) != NULL) /* each may end others */
+        judge(v, s);
 }
 
 static bool has_bytes(const struct visit *v)
@@ -297,6 +211,26 @@ static enum onion_fail fail_of_fetch(int code)
     }
 }
 
+static void linger(struct visit *v)
+{
+    v->state = VISIT_LINGERING;
+    env_timer_in(v->o->env, &v->timer, has_bytes(v) ? 0 : ENV_MS(VISIT__LINGER_MS));
+    judge_streams(v);
+    if (has_bytes(v))
+        env_timer_in(v->o->env, &v->timer, 0);
+}
+
+/* The connection goes on with what the descriptor says now. Before the service has proven its old
+ * key a new one begins it anew: nobody could read a first flight for the old one. */
+static void fetched_again(struct visit *v)
+{
+    bool is_same = sodium_memcmp(v->key_used, v->d.inner.service_key, sizeof v->key_used) == 0;
+    if (!is_same && v->state == VISIT_CONNECTING)
+        visit__conn_anew(v);
+    else if (!ways__any_good(v) && !way__begin(v))
+        visit__lost_ways(v);
+}
+
 static void fetched(void *arg, int code, const struct onion_descriptor *d, uint64_t ns)
 {
     struct visit *v = arg;
@@ -304,24 +238,21 @@ static void fetched(void *arg, int code, const struct onion_descriptor *d, uint6
     v->fetching = NULL;
     if (code != 0) {
         visit__step(v, ONION_STAGE_DESCRIPTOR, why, "%s", onion_fail_text(why));
-        visit__fail(v, why);
+        if (v->conn == NULL)
+            visit__fail(v, why);
+        else if (!ways__any_good(v))
+            visit__lost_ways(v); /* what we have is all there is */
         return;
     }
     v->d = *d;
     v->has_descriptor = true;
-    v->tried = 0;
+    v->tried = v->tries = 0;
     visit__step(v, ONION_STAGE_DESCRIPTOR, why, "period %llu, %zu pivots%s",
                 (unsigned long long)d->period, d->inner.n_pivots, ns == 0 ? ", remembered" : "");
-    if (v->conn != NULL) { /* fetched again: the connection goes on with what it says now */
-        if (!way__begin(v))
-            visit__lost_ways(v);
-        return;
-    }
-    v->state = VISIT_LINGERING;
-    env_timer_in(v->o->env, &v->timer, has_bytes(v) ? 0 : ENV_MS(VISIT__LINGER_MS));
-    judge_streams(v);
-    if (has_bytes(v))
-        env_timer_in(v->o->env, &v->timer, 0);
+    if (v->conn != NULL)
+        fetched_again(v);
+    else
+        linger(v);
 }
 
 static void look(struct visit *v, enum onion_fetch_how how)
@@ -331,9 +262,7 @@ static void look(struct visit *v, enum onion_fetch_how how)
         visit__fail(v, ONION_FAIL_NOT_READY);
 }
 
-/* No pivot knows the token: they were replaced since, unless we asked just now. A first flight for
- * an old service key can't be sent to a new one: the connection begins anew, if nothing depends on
- * it yet. */
+/* A pivot doesn't know the token: they were replaced since, unless we asked just now. */
 void visit__no_token(struct visit *v)
 {
     if (v->was_refetched || v->fetching != NULL)
@@ -342,42 +271,56 @@ void visit__no_token(struct visit *v)
     look(v, ONION_FETCH_FRESH);
 }
 
+static void rest(struct visit *v)
+{
+    uint64_t ms = v->rest_ms == 0 ? VISIT__REST_MS : 2 * v->rest_ms;
+    v->rest_ms = ms < VISIT__REST_MAX_MS ? ms : VISIT__REST_MAX_MS;
+    env_timer_in(v->o->env, &v->rest, ENV_MS(v->rest_ms));
+}
+
+static void rested(struct env_timer *t, void *arg)
+{
+    struct visit *v = arg;
+    uint64_t ms = v->rest_ms;
+    (void)t;
+    ways__fresh_round(v);
+    v->rest_ms = ms;
+    if (!ways__any_good(v) && v->fetching == NULL && !way__begin(v))
+        visit__lost_ways(v);
+}
+
+/* What is connected goes on trying, with pauses, until its connection has been silent for too long:
+ * networks come back. What isn't yet fails, and says why. */
 void visit__lost_ways(struct visit *v)
 {
-    if (v->state == VISIT_OVER || v->fetching != NULL)
+    if (v->state >= VISIT_LEAVING || v->fetching != NULL || v->rest.is_set)
         return;
     if (!v->was_refetched) {
         visit__no_token(v);
-        return;
+    } else if (v->state == VISIT_OPEN &&
+               env_now_ns(v->o->env) - v->heard_ns < ENV_MS(ONION_IDLE_MS)) {
+        rest(v);
+    } else {
+        enum onion_fail why = v->worst != ONION_FAIL_NONE ? v->worst : ONION_FAIL_UNREACHABLE;
+        visit__step(v, ONION_STAGE_PATH, why, "%s", onion_fail_text(why));
+        visit__fail(v, v->was_open ? ONION_FAIL_LOST : why);
     }
-    enum onion_fail why = v->worst != ONION_FAIL_NONE ? v->worst : ONION_FAIL_UNREACHABLE;
-    visit__step(v, ONION_STAGE_PATH, why, "%s", onion_fail_text(why));
-    visit__fail(v, v->was_open ? ONION_FAIL_LOST : why);
 }
 
 static void timer(struct env_timer *t, void *arg)
 {
     struct visit *v = arg;
     (void)t;
-    if (is_unused(v)) {
-        if (v->conn != NULL)
-            onion_conn_close(v->conn, ONION_CODE_DONE); /* conn_closed ends us */
-        else
-            visit__fail(v, ONION_FAIL_NONE);
-        return;
-    }
-    switch (v->state) {
-    case VISIT_LINGERING:
+    if (v->state == VISIT_LINGERING)
         connect_now(v);
-        break;
-    case VISIT_CONNECTING:
+    else if (v->state < VISIT_OPEN)
         visit__fail(v, v->worst != ONION_FAIL_NONE ? v->worst : ONION_FAIL_TIMEOUT);
-        break;
-    case VISIT_LOOKING:
-    case VISIT_OPEN:
-    case VISIT_OVER:
-        break;
-    }
+}
+
+static void overlap(struct env_timer *t, void *arg)
+{
+    (void)t;
+    ways__overlap_over(arg);
 }
 
 /* ---- beginning
@@ -398,11 +341,19 @@ static struct visit *visit_new(struct onion *o, const struct visit_key *key)
         return NULL;
     v->o = o;
     v->key = *key;
-    v->begun_ns = v->stage_ns = env_now_ns(o->env);
+    v->stage_ns = env_now_ns(o->env);
+    v->deadline_ns = v->stage_ns + ENV_MS(VISIT__TOTAL_MS);
     list_init(&v->streams);
     list_init(&v->waiting);
+    list_init(&v->node);
+    list_push_back(&o->all_visits, &v->node);
     env_timer_init(&v->timer, timer, v);
+    env_timer_init(&v->idle, idle, v);
+    env_timer_init(&v->rest, rested, v);
+    env_timer_init(&v->overlap, overlap, v);
     flows__init(&v->flows, o);
+    v->flows.lost = flow_lost;
+    v->flows.arg = v;
     purpose_of(v);
     o->c.visits++;
     return v;
@@ -418,10 +369,14 @@ struct visit *visit__get(struct onion *o, const uint8_t address[static 32],
     if (v != NULL)
         return v;
     v = visit_new(o, &key);
-    if (v == NULL || map_put(o->visits, &v->key, v) != 0) {
-        free(v);
+    if (v == NULL)
+        return NULL;
+    if (map_put(o->visits, &v->key, v) != 0) {
+        visit_free(v);
         return NULL;
     }
+    v->is_listed = true;
+    env_timer_set(o->env, &v->timer, v->deadline_ns);
     look(v, ONION_FETCH_ANY);
     return map_get(o->visits, &key);
 }
@@ -431,8 +386,7 @@ void visit__add_stream(struct visit *v, struct onion_stream *s)
     s->visit = v;
     v->n_streams++;
     list_push_back(&v->waiting, &s->node);
-    if (v->state == VISIT_OPEN)
-        env_timer_stop(v->o->env, &v->timer);
+    env_timer_stop(v->o->env, &v->idle);
     if (v->has_descriptor)
         env_timer_in(v->o->env, &s->later, 0); /* what is known already is told from the loop */
 }
@@ -441,14 +395,8 @@ void visit__add_stream(struct visit *v, struct onion_stream *s)
 void visit__late_stream(struct onion_stream *s)
 {
     struct visit *v = s->visit;
-    if (!has_port(v, s)) {
-        stream__fail(s, ONION_FAIL_NO_PORT);
-        return;
-    }
-    if (v->conn != NULL)
-        open_waiting(v);
-    if (v->state != VISIT_OVER && !s->waits && !v->d.inner.ask_ports)
-        stream__tell_opened(s);
+    judge(v, s);
+    visit__open_waiting(v);
 }
 
 struct flows *visit__flows(struct visit *v)
@@ -456,42 +404,55 @@ struct flows *visit__flows(struct visit *v)
     return &v->flows;
 }
 
-static bool end_one(void *arg, const void *key, void *value)
+static struct visit *first_but(struct onion *o, enum visit_state most)
 {
-    enum onion_fail *why = arg;
-    struct visit *v = value;
-    (void)key;
-    if (v->conn != NULL && onion_conn_is_open(v->conn))
-        onion_conn_close(v->conn, ONION_CODE_LEAVING); /* ends it, through conn_closed */
-    else
-        visit__fail(v, *why);
-    return true;
+    list_each (node, &o->all_visits) {
+        struct visit *v = container_of(node, struct visit, node);
+        if (v->state < most)
+            return v;
+    }
+    return NULL;
 }
 
-void visits__end(struct onion *o, enum onion_fail why)
+/* Users hear of it, and may end others: each turn takes the first that is left. */
+void visits__end(struct onion *o, enum visits_how how)
 {
-    map_each(o->visits, end_one, &why);
+    struct visit *v;
+    while (how == VISITS_TELL && (v = first_but(o, VISIT_LEAVING)) != NULL)
+        visit__leave(v, ONION_FAIL_CLOSING, ONION_CODE_LEAVING);
+    while (how == VISITS_NOW && (v = first_but(o, VISIT_OVER)) != NULL)
+        visit__fail(v, ONION_FAIL_CLOSING);
 }
 
 size_t visits__count(const struct onion *o)
 {
-    return map_len(o->visits);
+    size_t n = 0;
+    list_each (node, &o->all_visits)
+        n++;
+    return n;
 }
 
 /* ---- onion.h
  * ---------------------------------------------------------------------------------------- */
 
+static bool is_full(const struct visit *v)
+{
+    return v == NULL || v->n_streams >= VISIT__STREAMS;
+}
+
 struct onion_stream *onion_dial(struct onion *o, const struct onion_target *to,
                                 const struct onion_stream_events *ev, void *arg,
                                 struct cyx_err *err)
 {
-    struct onion_stream *s = stream__new(o, to->port, ev, arg);
-    struct visit *v = s != NULL ? visit__get(o, to->address, &to->isolation) : NULL;
-    if (v == NULL) {
-        if (s != NULL)
-            stream__free(s);
-        cyx_fail(err, s == NULL ? CYX_ENOMEM : CYX_EFULL, "no more than %d connections at once",
+    if (onion__is_on(o, err) < 0)
+        return NULL;
+    struct visit *v = visit__get(o, to->address, &to->isolation);
+    struct onion_stream *s = !is_full(v) ? stream__new(o, to->port, ev, arg) : NULL;
+    if (s == NULL) {
+        cyx_fail(err, is_full(v) ? CYX_EFULL : CYX_ENOMEM, "no more than %d connections at once",
                  ONION__VISITS);
+        if (v != NULL)
+            visit__lost_user(v);
         return NULL;
     }
     s->waits = to->wait_for_answer;
@@ -503,88 +464,16 @@ struct onion_flow *onion_flow_open(struct onion *o, const struct onion_target *t
                                    const struct onion_flow_events *ev, void *arg,
                                    struct cyx_err *err)
 {
+    if (onion__is_on(o, err) < 0)
+        return NULL;
     struct visit *v = visit__get(o, to->address, &to->isolation);
     struct onion_flow *f = v != NULL ? flows__open(&v->flows, to->port, ev, arg) : NULL;
-    if (f == NULL)
-        cyx_fail(err, CYX_EFULL, "too many flows at once");
-    return f;
-}
-
-/* ---- why
- * -------------------------------------------------------------------------------------------- */
-
-struct onion_why {
-    struct visit *v; /* NULL once it has failed */
-    struct onion_stream *s;
-    struct onion *o;
-    void (*step)(void *arg, const struct onion_step *s);
-    void (*done)(void *arg, enum onion_fail why);
-    void *arg;
-};
-
-static void why_step(void *arg, const struct onion_step *s)
-{
-    struct onion_why *w = arg;
-    w->step(w->arg, s);
-}
-
-static void why_end(struct onion_why *w, enum onion_fail why)
-{
-    void (*done)(void *, enum onion_fail) = w->done;
-    void *arg = w->arg;
-    free(w);
-    done(arg, why);
-}
-
-static void why_opened(void *arg)
-{
-    struct onion_why *w = arg;
-    struct onion_stream *s = w->s;
-    visit__step(w->v, ONION_STAGE_STREAM, ONION_FAIL_NONE, "port %u answers", s->port);
-    w->s = NULL;
-    onion_stream_reset(s);
-    why_end(w, ONION_FAIL_NONE);
-}
-
-static void why_closed(void *arg, enum onion_fail why)
-{
-    struct onion_why *w = arg;
-    if (why == ONION_FAIL_REFUSED || why == ONION_FAIL_NO_PORT || why == ONION_FAIL_BUSY)
-        w->step(w->arg, &(struct onion_step){ .stage = ONION_STAGE_STREAM, .fail = why });
-    why_end(w, why);
-}
-
-struct onion_why *onion_why(struct onion *o, const struct onion_target *to,
-                            void (*step)(void *arg, const struct onion_step *s),
-                            void (*done)(void *arg, enum onion_fail why), void *arg,
-                            struct cyx_err *err)
-{
-    static const struct onion_stream_events ev = { .opened = why_opened, .closed = why_closed };
-    struct onion_why *w = calloc(1, sizeof *w);
-    struct onion_target own = *to;
-    if (w == NULL) {
-        cyx_fail(err, CYX_ENOMEM, "no memory");
-        return NULL;
+    if (f != NULL) {
+        env_timer_stop(o->env, &v->idle);
+        return f;
     }
-    *w = (struct onion_why){ .o = o, .step = step, .done = done, .arg = arg };
-    env_random(o->env, own.isolation.tag,
-               sizeof own.isolation.tag); /* from scratch: shares nothing */
-    own.wait_for_answer = true;
-    w->s = onion_dial(o, &own, &ev, w, err);
-    if (w->s == NULL) {
-        free(w);
-        return NULL;
-    }
-    w->v = w->s->visit;
-    visit__trace(w->v, why_step, w);
-    return w;
-}
-
-void onion_why_cancel(struct onion_why *w)
-{
-    if (w == NULL)
-        return;
-    visit__trace(w->v, NULL, NULL);
-    onion_stream_reset(w->s);
-    free(w);
+    cyx_fail(err, CYX_EFULL, "too many flows at once");
+    if (v != NULL)
+        visit__lost_user(v);
+    return NULL;
 }

@@ -3,9 +3,15 @@
  *
  *   LOOKING     for the descriptor
  *   LINGERING   it is here, streams are told so, and their first bytes are waited for: they ride in
- * the first flight CONNECTING  the first flight is under way, on one path or, when that is late, on
- * two OPEN        the service proved its key OVER        being taken apart: nothing is told to it
- * any more
+ *               the first flight
+ *   CONNECTING  the first flight is under way, on one path or, when that is late, on two
+ *   OPEN        the service proved its key
+ *   LEAVING     out of the map, its users are told; the connection says its last words
+ *   OVER        being taken apart: nothing is told to it any more
+ *
+ * Timers: `timer` ends LINGERING, then what takes too long; `idle` ends what nobody uses; `rest` is
+ * before all pivots are tried again; `overlap` closes paths that were replaced, once what is on
+ * them has come. `idle`, LEAVING: until the last words are out.
  *
  * Ways are its paths: at most VISIT__WAYS, each to another pivot of the descriptor. When the one in
  * use dies, the next is built beside it and the connection moves. */
@@ -17,35 +23,51 @@
 
 enum {
     VISIT__WAYS = 3,
-    VISIT__LINGER_MS = 5,      /* for the first bytes of a request after `opened`: a program on this
-                                  machine needs less */
-    VISIT__TRIES = 8,          /* ways built in a row without one that works */
-    VISIT__TOTAL_MS = 60000,   /* for a connection to be there */
-    VISIT__REST_MS = 500,      /* before all pivots are tried again */
+    VISIT__LINGER_MS = 5,    /* for the first bytes of a request after `opened`: a program on this
+                                machine needs less */
+    VISIT__TRIES = 8,        /* ways built in a row without one that works */
+    VISIT__TOTAL_MS = 60000, /* for a connection to be there */
+    VISIT__REST_MS = 500,    /* before all pivots are tried again; doubles, up to */
+    VISIT__REST_MAX_MS = 8000,
+    VISIT__STEADY_S = 10,     /* a way that lasted so long worked: what was tried counts no more */
+    VISIT__OVERLAP_MS = 2000, /* a path that was replaced is heard for so long */
+    VISIT__WORKS = 2,         /* proofs for one way: a pivot may want more than the descriptor says,
+                                 and a nonce may be taken; not again and again */
+    VISIT__STREAMS = 4096,    /* of a visit, opened or waiting */
     VISIT__EFFORT_FACTOR = 16, /* of the descriptor's, */
     VISIT__EFFORT_LEAST = 256, /* ... or this: more, and another pivot is tried */
     VISIT__EFFORT_MAX = 37500, /* a minute of a core: never without the user's word */
     VISIT__SPARE_S = 60,       /* a connection nobody uses is kept for so long */
 };
 
-enum visit_state { VISIT_LOOKING, VISIT_LINGERING, VISIT_CONNECTING, VISIT_OPEN, VISIT_OVER };
+enum visit_state {
+    VISIT_LOOKING,
+    VISIT_LINGERING,
+    VISIT_CONNECTING,
+    VISIT_OPEN,
+    VISIT_LEAVING,
+    VISIT_OVER
+};
 
 struct way_work;
 
 struct way {
-    struct visit *v; /* NULL: unused */
-    size_t pivot;    /* of the descriptor */
-    uint32_t number; /* the connection's name for it */
+    struct visit *v;          /* NULL: unused */
+    struct onion_pivot pivot; /* as the descriptor had it when the way began */
+    size_t place;             /* ... at this place */
+    uint32_t number;          /* the connection's name for it */
     struct onion_route route;
     struct onion_path *path;
-    bool is_up; /* spliced */
-    bool is_late;
+    bool is_up;       /* spliced */
+    bool is_dead;     /* nothing comes from it any more, as it seems */
+    bool is_replaced; /* another carries the connection: heard for a moment */
     struct onion_early early;
     enum onion_early_went went;
     struct way_work *work; /* proof of work under way */
     uint8_t seed[16];      /* what the pivot asked for, */
     uint32_t effort;       /* ... 0: what the descriptor says */
-    uint64_t begun_ns;
+    unsigned works;        /* proofs made for it */
+    uint64_t up_ns;
 };
 
 struct visit_key {
@@ -54,39 +76,66 @@ struct visit_key {
 };
 
 struct visit {
+    struct list node; /* of onion->all_visits */
     struct onion *o;
     struct visit_key key;
     enum visit_state state;
     struct onion_purpose why;
     struct onion_fetching *fetching;
     struct onion_descriptor d;
-    bool has_descriptor, was_refetched, was_open, is_unlisted; /* unlisted: of no map, `cyx why` */
-    struct list streams, waiting; /* opened on the connection; not yet */
+    bool has_descriptor, was_refetched, was_open, is_listed; /* listed: in onion->visits */
+    struct list streams, waiting;                            /* opened on the connection; not yet */
     size_t n_streams;
     struct flows flows;
     struct onion_conn *conn;
+    uint8_t key_used[32]; /* the service key it was made for */
     struct way ways[VISIT__WAYS];
     uint32_t next_number;
+    uint32_t heard;    /* the way the last packet came by, */
+    uint64_t heard_ns; /* ... and when */
     unsigned tries;
     unsigned tried; /* bit i: pivot i was tried in this round */
+    uint64_t rest_ms;
     enum onion_fail worst;
-    struct env_timer timer; /* linger, rest, total, spare */
-    uint64_t begun_ns, stage_ns;
+    struct env_timer timer, idle, rest, overlap;
+    uint64_t deadline_ns; /* to be connected */
+    uint64_t stage_ns;
     visit_trace_fn trace;
     void *trace_arg;
 };
 
 /* visit.c */
 void visit__fail(struct visit *v, enum onion_fail why); /* all its streams; frees it */
-void visit__lost_ways(struct visit *v);                 /* no way is left or coming */
-void visit__no_token(struct visit *v); /* the pivots may have changed: look again */
+/* The same, but the connection has time to say so. */
+void visit__leave(struct visit *v, enum onion_fail why, enum onion_code code);
+void visit__gone(struct visit *v);      /* the connection has said its last words */
+void visit__lost_user(struct visit *v); /* one stream or flow less */
+void visit__unlist(struct visit *v);    /* new streams to its address begin another */
+void visit__lost_ways(struct visit *v); /* no way is left or coming */
+void visit__no_token(struct visit *v);  /* the pivots may have changed: look again */
 void visit__step(struct visit *v, enum onion_stage stage, enum onion_fail fail, const char *fmt,
                  ...) __attribute__((format(printf, 4, 5)));
+
+/* visit_conn.c */
+bool visit__conn_make(struct visit *v);
+/* The service has another key now: what was written can't be sent again, the rest begins anew. */
+void visit__conn_anew(struct visit *v);
+void visit__open_waiting(struct visit *v); /* streams that the connection has room for */
 
 /* visit_way.c */
 bool way__begin(struct visit *v); /* to some pivot not tried yet. False: none is left */
 void ways__close(struct visit *v);
+void ways__overlap_over(struct visit *v);
+void ways__fresh_round(struct visit *v); /* whatever was tried may be tried again */
 struct way *way__by_number(struct visit *v, uint32_t number);
 size_t ways__under_way(const struct visit *v); /* being built */
 struct way *way__up(struct visit *v);          /* the one in use */
+bool ways__any_good(const struct visit *v);    /* one is up and alive, or coming */
 void ways__keep_only(struct visit *v, const struct way *w);
+void way__build(struct way *w, const uint8_t proof[static MESH_POW_PROOF]);
+void way__failed(struct way *w);
+
+/* visit_work.c */
+bool way__is_too_much(const struct visit *v, uint32_t effort);
+void way__work(struct way *w, const uint8_t seed[static 16], uint32_t effort);
+void way__work_drop(struct way *w); /* nobody wants it any more */

@@ -5,20 +5,6 @@
 
 #include "onion/visit_internal.h"
 
-/* Work for a splice, on the pool; outlives its way if that goes. */
-struct way_work {
-    struct way *w; /* NULL: nobody wants it any more */
-    struct onion *o;
-    struct mesh_pow_subject subject;
-    uint32_t effort;
-    uint8_t nonce[16], proof[MESH_POW_PROOF];
-    atomic_bool cancel;
-    int code;
-};
-
-static void way_failed(struct way *w);
-static void build(struct way *w, const uint8_t proof[static MESH_POW_PROOF]);
-
 /* ---- finding them
  * --------------------------------------------------------------------------------- */
 
@@ -48,12 +34,25 @@ size_t ways__under_way(const struct visit *v)
     return n;
 }
 
+bool ways__any_good(const struct visit *v)
+{
+    for (unsigned i = 0; i < VISIT__WAYS; i++)
+        if (v->ways[i].v != NULL && !(v->ways[i].is_up && v->ways[i].is_dead) &&
+            !v->ways[i].is_replaced)
+            return true;
+    return false;
+}
+
+void ways__fresh_round(struct visit *v)
+{
+    v->tries = v->tried = 0;
+    v->was_refetched = false;
+    v->rest_ms = 0;
+}
+
 static void way_close(struct way *w)
 {
-    if (w->work != NULL) {
-        w->work->w = NULL;
-        atomic_store(&w->work->cancel, true);
-    }
+    way__work_drop(w);
     onion_path_close(w->path);
     sodium_memzero(w, sizeof *w);
 }
@@ -78,67 +77,34 @@ void ways__keep_only(struct visit *v, const struct way *keep)
     }
 }
 
-/* ---- work
- * ------------------------------------------------------------------------------------------ */
-
-static void work_run(void *arg)
+/* The connection went on to `by`: what is on its way to us on the others still comes in, but for
+ * those that brought nothing lately. */
+static void replace_others(struct visit *v, const struct way *by)
 {
-    struct way_work *k = arg;
-    k->code = mesh_pow_solve(&k->subject, k->effort, k->nonce, &k->cancel, k->proof, NULL);
-}
-
-static void work_done(void *arg, int code)
-{
-    struct way_work *k = arg;
-    struct way *w = k->w;
-    if (code == 0)
-        code = k->code;
-    if (w != NULL) {
-        w->work = NULL;
-        k->o->c.work_done += code == 0;
-        if (code == 0)
-            build(w, k->proof);
-        else
-            way_failed(w);
+    for (unsigned i = 0; i < VISIT__WAYS; i++) {
+        struct way *w = &v->ways[i];
+        if (w->v == NULL || w == by)
+            continue;
+        w->is_replaced = w->is_up;
+        if (w->is_up && !w->is_dead)
+            continue;
+        uint32_t number = w->number;
+        way_close(w);
+        onion_conn_path_down(v->conn, number);
     }
-    free(k);
+    env_timer_in(v->o->env, &v->overlap, ENV_MS(VISIT__OVERLAP_MS));
 }
 
-static void work_begin(struct way *w, const uint8_t seed[static 16], uint32_t effort)
+void ways__overlap_over(struct visit *v)
 {
-    struct visit *v = w->v;
-    const struct onion_pivot *p = &v->d.inner.pivots[w->pivot];
-    struct way_work *k = calloc(1, sizeof *k);
-    if (k == NULL) {
-        way_failed(w);
-        return;
+    for (unsigned i = 0; i < VISIT__WAYS; i++) {
+        struct way *w = &v->ways[i];
+        if (w->v == NULL || !w->is_replaced)
+            continue;
+        uint32_t number = w->number;
+        way_close(w);
+        onion_conn_path_down(v->conn, number);
     }
-    k->w = w;
-    k->o = v->o;
-    k->effort = effort;
-    k->subject.purpose = MESH_POW_SPLICE;
-    memcpy(k->subject.seed, seed, sizeof k->subject.seed);
-    memcpy(k->subject.x, p->token, sizeof k->subject.x);
-    memcpy(k->subject.y, p->id, sizeof k->subject.y);
-    env_random(v->o->env, k->nonce, sizeof k->nonce);
-    w->work = k;
-    memcpy(w->seed, seed, sizeof w->seed);
-    w->effort = effort;
-    if (env_work(v->o->env, work_run, work_done, k, NULL) == 0)
-        return;
-    w->work = NULL;
-    free(k);
-    way_failed(w);
-}
-
-/* What we are ready to do: a pivot that lies about the effort only loses visitors. */
-static bool is_too_much(const struct visit *v, uint32_t effort)
-{
-    uint64_t listed = v->d.inner.has_proof ? v->d.inner.effort : 0;
-    uint64_t most = listed * VISIT__EFFORT_FACTOR;
-    if (most < VISIT__EFFORT_LEAST)
-        most = VISIT__EFFORT_LEAST;
-    return effort > most || effort > VISIT__EFFORT_MAX;
 }
 
 /* ---- what the path says
@@ -151,8 +117,11 @@ static void heard_cell(void *arg, const struct onion_cell *c)
     if (c->command == ONION_CELL_CLOSE) {
         bool is_limit = c->len == 1 && c->payload[0] == ONION_CLOSE_LIMIT;
         v->worst = is_limit ? ONION_FAIL_BUSY : ONION_FAIL_UNREACHABLE;
-        way_failed(w);
+        way__failed(w);
     } else if (c->command == ONION_CELL_DATA && c->kind == ONION_KIND_QUIC) {
+        v->heard = w->number;
+        v->heard_ns = env_now_ns(v->o->env);
+        w->is_dead = false;
         (void)onion_conn_received(v->conn, w->number, c->payload, c->len);
     }
 }
@@ -161,13 +130,14 @@ static void way_up(struct way *w)
 {
     struct visit *v = w->v;
     w->is_up = true;
+    w->up_ns = env_now_ns(v->o->env);
     visit__step(v, ONION_STAGE_PATH, ONION_FAIL_NONE, "spliced at pivot %zu of %zu, %zu hops",
-                w->pivot + 1, v->d.inner.n_pivots, w->route.n_hops);
+                w->place + 1, v->d.inner.n_pivots, w->route.n_hops);
     onion_conn_path_up(v->conn, w->number, &w->early, w->went);
     /* Before the service has answered it may do so on any way; after, the newest is the one. */
     if (v->state == VISIT_OPEN) {
         v->o->c.replaced_paths++;
-        ways__keep_only(v, w);
+        replace_others(v, w);
     }
 }
 
@@ -198,23 +168,37 @@ static void opened(void *arg, const struct onion_path_built *b)
     }
     w->path = NULL;
     v->worst = fail_of(b);
-    if (is_last_hop(w, b) && b->status == ONION_MORE_WORK && !is_too_much(v, b->effort)) {
+    if (is_last_hop(w, b) && b->status == ONION_MORE_WORK && !way__is_too_much(v, b->effort) &&
+        w->works < VISIT__WORKS) {
         uint8_t seed[16];
         memcpy(seed, b->seed, sizeof seed);
-        work_begin(w, seed, b->effort);
+        way__work(w, seed, b->effort);
         return;
     }
     if (is_last_hop(w, b) && b->status == ONION_NO_TOKEN)
         visit__no_token(v);
-    way_failed(w);
+    way__failed(w);
 }
 
 /* Another one beside it: the same first flight, through another pivot. */
 static void late(void *arg)
 {
     struct way *w = arg;
-    w->is_late = true;
-    (void)way__begin(w->v);
+    struct visit *v = w->v;
+    if (v->state < VISIT_LEAVING && v->fetching == NULL)
+        (void)way__begin(v);
+}
+
+/* Its relays will end it before long: the next is made meanwhile. If that fails its end is like any
+ * other's. */
+static void old(void *arg)
+{
+    struct way *w = arg;
+    struct visit *v = w->v;
+    if (v->state != VISIT_OPEN || w->is_replaced || ways__under_way(v) > 0)
+        return;
+    ways__fresh_round(v);
+    (void)way__begin(v);
 }
 
 static void closed(void *arg, enum onion_path_end why)
@@ -222,29 +206,29 @@ static void closed(void *arg, enum onion_path_end why)
     struct way *w = arg;
     (void)why;
     w->path = NULL;
-    way_failed(w);
+    way__failed(w);
 }
 
 /* The way is over; another is begun unless one is under way or works. */
-static void way_failed(struct way *w)
+void way__failed(struct way *w)
 {
     struct visit *v = w->v;
     uint32_t number = w->number;
     bool was_up = w->is_up;
+    bool was_steady = was_up && env_now_ns(v->o->env) - w->up_ns >= ENV_S(VISIT__STEADY_S);
     way_close(w);
     if (was_up)
         onion_conn_path_down(v->conn, number);
-    if (v->state == VISIT_OVER || v->fetching != NULL || ways__under_way(v) > 0 ||
-        way__up(v) != NULL)
+    if (v->state >= VISIT_LEAVING || v->fetching != NULL || v->rest.is_set || ways__any_good(v))
         return;
-    if (was_up)
-        v->tries = 0;
+    if (was_steady)
+        ways__fresh_round(v);
     if (!way__begin(v))
         visit__lost_ways(v);
 }
 
 static const struct onion_path_events events = {
-    .opened = opened, .late = late, .cell = heard_cell, .closed = closed
+    .opened = opened, .late = late, .old = old, .cell = heard_cell, .closed = closed
 };
 
 /* ---- building
@@ -254,21 +238,21 @@ static void fill_splice(const struct way *w, const uint8_t proof[static MESH_POW
                         struct onion_fields *f)
 {
     f->command = ONION_BUILD_SPLICE;
-    memcpy(f->target, w->v->d.inner.pivots[w->pivot].token, sizeof f->target);
+    memcpy(f->target, w->pivot.token, sizeof f->target);
     if (w->effort == 0)
         return;
     memcpy(f->rest, w->seed, 4);
     memcpy(f->rest + 4, proof, MESH_POW_PROOF);
 }
 
-static void build(struct way *w, const uint8_t proof[static MESH_POW_PROOF])
+void way__build(struct way *w, const uint8_t proof[static MESH_POW_PROOF])
 {
     struct visit *v = w->v;
     struct onion_path_options o = { .route = &w->route, .is_kept = true, .purpose = "visit" };
     fill_splice(w, proof, &o.last);
     w->went = ONION_EARLY_TO_SEND;
     if (onion_conn_early(v->conn, &w->early) != 0) {
-        way_failed(w);
+        way__failed(w);
         return;
     }
     if (w->route.n_hops <= ONION_EARLY_HOPS_MAX) {
@@ -278,8 +262,9 @@ static void build(struct way *w, const uint8_t proof[static MESH_POW_PROOF])
         w->went = ONION_EARLY_WENT;
     }
     w->path = onion_path_open(v->o->paths, &o, &events, w, NULL);
+    sodium_memzero(&o.last, sizeof o.last);
     if (w->path == NULL)
-        way_failed(w);
+        way__failed(w);
 }
 
 static struct way *unused(struct visit *v)
@@ -313,36 +298,44 @@ static bool route_to(struct visit *v, struct way *w)
         memcpy(ids[i], v->d.inner.pivots[i].id, 32);
     const struct onion_avoid avoid = { .ids = (const uint8_t(*)[32])ids, .n = n };
     struct cyx_err err = { 0 };
-    int code =
-        onion_pick_to(v->o->picker, ids[w->pivot], v->o->config.hops, &avoid, &w->route, &err);
-    if (code == CYX_ENOENT) /* a small network: the other pivots have to do */
-        code = onion_pick_to(v->o->picker, ids[w->pivot], v->o->config.hops, NULL, &w->route, &err);
+    int code = onion_pick_to(v->o->picker, w->pivot.id, v->o->config.hops, &avoid, &w->route, &err);
     if (code == CYX_EAGAIN)
         v->worst = ONION_FAIL_NOT_READY;
     return code == 0;
 }
 
+static void begin_at(struct visit *v, struct way *w, size_t place)
+{
+    *w = (struct way){ .v = v, .place = place, .number = ++v->next_number };
+    w->pivot = v->d.inner.pivots[place];
+}
+
 bool way__begin(struct visit *v)
 {
     static const uint8_t none[MESH_POW_PROOF];
+    const struct onion_inner *in = &v->d.inner;
+    bool wants_work = in->has_proof && in->effort > 0;
+    if (wants_work && way__is_too_much(v, in->effort)) {
+        v->worst = ONION_FAIL_EFFORT; /* never without the user's word */
+        return false;
+    }
     while (v->tries < VISIT__TRIES) {
         struct way *w = unused(v);
-        size_t pivot = draw_pivot(v);
-        if (w == NULL || pivot == SIZE_MAX)
+        size_t place = draw_pivot(v);
+        if (w == NULL || place == SIZE_MAX)
             return false;
         v->tries++;
-        v->tried |= 1u << pivot;
-        *w = (struct way){ .v = v, .pivot = pivot, .number = ++v->next_number };
-        w->begun_ns = env_now_ns(v->o->env);
+        v->tried |= 1u << place;
+        begin_at(v, w, place);
         if (!route_to(v, w)) {
-            *w = (struct way){ .v = NULL };
+            sodium_memzero(w, sizeof *w);
             continue;
         }
-        if (v->d.inner.has_proof && v->d.inner.effort > 0)
-            work_begin(w, v->d.inner.seed, v->d.inner.effort);
+        if (wants_work)
+            way__work(w, in->seed, in->effort);
         else
-            build(w, none);
-        return true;
+            way__build(w, none);
+        return true; /* it may be over already, and v with it */
     }
     return false;
 }
