@@ -16,6 +16,7 @@ enum { PERIODS = 2 };
 struct kept {
     uint8_t address[32];
     struct onion_descriptor d[PERIODS]; /* newest verified of two periods; period 0: none */
+    bool is_doubted;
 };
 
 struct onion_fetch {
@@ -100,6 +101,7 @@ static void remember(struct onion_fetch *f, const uint8_t address[static 32],
     if (k == NULL)
         return;
     *slot_for(k, d) = *d;
+    k->is_doubted = false;
     /* In use: to the end of the line. */
     map_del(f->kept, k->address);
     if (map_put(f->kept, k->address, k) != 0)
@@ -131,6 +133,13 @@ static void fetching_free(struct onion_fetching *g)
     onion_ask_cancel(g->ask);
     list_del(&g->node);
     free(g);
+}
+
+void onion_fetch_doubt(struct onion_fetch *f, const uint8_t address[static 32])
+{
+    struct kept *k = map_get(f->kept, address);
+    if (k != NULL)
+        k->is_doubted = true;
 }
 
 void onion_fetch_cancel(struct onion_fetching *g)
@@ -178,6 +187,15 @@ static void reading_of(const struct onion_fetching *g, struct onion_reading *out
     }
 }
 
+/* Nothing was found. Whoever hides news doesn't hide the service from those who know it. (One that
+ * is for others now was found.) */
+static void finish_with_kept(struct onion_fetching *g)
+{
+    const struct kept *k = g->worst != CYX_EPERM ? map_get(g->f->kept, g->address) : NULL;
+    const struct onion_descriptor *d = k != NULL ? kept_best(k, mesh_time(g->f->mesh)) : NULL;
+    finish(g, d != NULL ? 0 : g->worst, d);
+}
+
 /* A bad answer is worth less than the next period's: only if nothing better comes is it what is
  * told. */
 static void try_next(struct onion_fetching *g, int code)
@@ -187,7 +205,7 @@ static void try_next(struct onion_fetching *g, int code)
     if (++g->at < PERIODS)
         look(g);
     else
-        finish(g, g->worst, NULL);
+        finish_with_kept(g);
 }
 
 static void found(void *arg, int code, const struct onion_answer_found *a)
@@ -246,6 +264,8 @@ static void begin(struct env_timer *t, void *arg)
     const struct kept *k = map_get(g->f->kept, g->address);
     const struct onion_descriptor *d = k != NULL ? kept_best(k, mesh_time(g->f->mesh)) : NULL;
     (void)t;
+    if (k != NULL && k->is_doubted)
+        g->how = ONION_FETCH_FRESH;
     if (d != NULL && g->how == ONION_FETCH_ANY) {
         g->begun_ns = env_now_ns(g->f->env);
         finish(g, 0, d);

@@ -36,4 +36,7 @@ enum onion_fetch_how { ONION_FETCH_ANY, ONION_FETCH_FRESH };
 struct onion_fetching *onion_fetch_start(struct onion_fetch *f, const uint8_t address[static 32],
                                          const struct onion_purpose *why, enum onion_fetch_how how,
                                          onion_fetched_fn done, void *arg);
+/* What is remembered of it led nowhere (the service may have begun anew): the next one who asks
+ * looks first. It stays what there is, if nothing else is found. */
+void onion_fetch_doubt(struct onion_fetch *f, const uint8_t address[static 32]);
 void onion_fetch_cancel(struct onion_fetching *g); /* NULL is fine */

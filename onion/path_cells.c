@@ -34,6 +34,7 @@ int onion_path_send(struct onion_path *path, const struct onion_cell *c)
 int path__stats(struct onion_path *path, bool wants_answer)
 {
     uint8_t payload[ONION_STATS];
+    path->stats_ns = env_now_ns(path->paths->env);
     struct onion_stats s = { .sent = path->counter + 1,
                              .recognised = path->recognised,
                              .unrecognised = path->unrecognised,
@@ -60,13 +61,14 @@ static bool noise_is_much(struct onion_path *path)
            path->noise_cells * 100 > path->noise_of * PATH__NOISE_PERCENT;
 }
 
+/* A cell that came before is noise as well: relays drop what comes twice, so somebody held it back
+ * to mark us with it. */
 static void unrecognised(struct onion_path *path, enum drop why)
 {
     path->noise_of++;
     if (why == DROP_REPLAY) {
         path->repeated++;
         path->paths->c.cells_repeated++;
-        return;
     }
     path->unrecognised++;
     path->paths->c.cells_unrecognised++;
@@ -109,7 +111,9 @@ static void recognised(struct onion_path *path, const struct onion_cell *c)
     env_timer_stop(path->paths->env, &path->probe_timer);
     if (c->command == ONION_CELL_STATS)
         heard_stats(path, c);
-    else if (c->command != ONION_CELL_PADDING)
+    else if (env_now_ns(path->paths->env) - path->stats_ns >= ENV_S(ONION_STATS_S))
+        (void)path__stats(path, false);
+    if (c->command != ONION_CELL_STATS && c->command != ONION_CELL_PADDING)
         path->ev.cell(path->arg, c);
 }
 

@@ -79,6 +79,7 @@ struct onion_path {
     struct onion_window window;
     struct env_timer build_timer, keep_timer, probe_timer, life_timer;
     unsigned probes;
+    uint64_t stats_ns; /* when we sent ours last */
     uint64_t sent_ns, opened_ns, build_ns;
     uint64_t recognised, unrecognised, repeated;
     uint64_t noise_ns, noise_cells, noise_of; /* the window in which noise is counted */

@@ -63,6 +63,9 @@ void visit__fail(struct visit *v, enum onion_fail why)
 {
     if (v->state == VISIT_OVER)
         return;
+    if (v->has_descriptor && !v->was_open &&
+        (why == ONION_FAIL_TIMEOUT || why == ONION_FAIL_UNREACHABLE))
+        onion_fetch_doubt(v->o->fetch, v->key.address);
     v->state = VISIT_OVER;
     ways__close(v);
     end_users(v, why);

@@ -8,10 +8,16 @@ static const struct sim_link quiet = { .latency_min_us = 10000, .latency_max_us 
 
 void few_init(struct few *f, uint64_t seed, const struct sim_link *link)
 {
+    few_init_at(f, seed, link, 0);
+}
+
+void few_init_at(struct few *f, uint64_t seed, const struct sim_link *link, int64_t epoch_ms)
+{
     struct cyx_err err = { 0 };
     memset(f, 0, sizeof *f);
     cr_assert_eq(secret_init(&err), 0, "%s", err.msg);
-    f->world = sim_create(&(struct sim_options){ .seed = seed, .link = link ? *link : quiet });
+    f->world = sim_create(
+        &(struct sim_options){ .seed = seed, .link = link ? *link : quiet, .epoch_ms = epoch_ms });
     cr_assert_not_null(f->world);
 }
 

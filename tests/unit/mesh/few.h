@@ -48,6 +48,8 @@ struct few {
 
 /* `link` NULL: 10 ms each way, nothing lost. */
 void few_init(struct few *f, uint64_t seed, const struct sim_link *link);
+/* The same, from that moment of the wall clock on (0: the world's own). */
+void few_init_at(struct few *f, uint64_t seed, const struct sim_link *link, int64_t epoch_ms);
 void few_fini(struct few *f);
 /* Adds a listed node at 10.0.`net`.`number + 1` of a lab network, off; change `config` before
  * few_boot. */

@@ -1,5 +1,7 @@
 #include "town.h"
 
+#include "onion/pivot_internal.h"
+
 enum { READY_MS = 10000, STEP_MS = 1 };
 
 static void started(struct few_node *n)
@@ -53,15 +55,28 @@ static bool are_ready(void *arg)
     return true;
 }
 
+static void fill(struct towns *t, unsigned relays, unsigned users)
+{
+    memset(t->seed, 7, sizeof t->seed);
+    for (unsigned i = 0; i < relays + users; i++)
+        add(t, i >= relays);
+    cr_assert(towns_until(t, READY_MS, are_ready, t), "not ready");
+}
+
 void towns_init(struct towns *t, unsigned relays, unsigned users, uint64_t seed,
                 const struct sim_link *link)
 {
     memset(t, 0, sizeof *t);
     few_init(&t->few, seed, link);
-    memset(t->seed, 7, sizeof t->seed);
-    for (unsigned i = 0; i < relays + users; i++)
-        add(t, i >= relays);
-    cr_assert(towns_until(t, READY_MS, are_ready, t), "not ready");
+    fill(t, relays, users);
+}
+
+void towns_init_at(struct towns *t, unsigned relays, unsigned users, uint64_t seed,
+                   int64_t epoch_ms)
+{
+    memset(t, 0, sizeof *t);
+    few_init_at(&t->few, seed, NULL, epoch_ms);
+    fill(t, relays, users);
 }
 
 void towns_fini(struct towns *t)
@@ -82,4 +97,11 @@ bool towns_until(struct towns *t, uint64_t most_ms, bool (*done)(void *arg), voi
         few_run_ms(&t->few, STEP_MS);
     }
     return done(arg);
+}
+
+const uint8_t *town_pivot_seed(struct onion_relay *relay, const uint8_t token[static 32],
+                               unsigned which)
+{
+    const struct pivot_registration *g = map_get(relay->pivot->by_token, token);
+    return g != NULL ? g->seed[which] : NULL;
 }

@@ -22,7 +22,16 @@ struct towns {
 /* `relays` listed nodes, then `users` unlisted ones; all are booted and ready when it returns. */
 void towns_init(struct towns *t, unsigned relays, unsigned users, uint64_t seed,
                 const struct sim_link *link);
+/* The same, from that moment of the wall clock on. */
+void towns_init_at(struct towns *t, unsigned relays, unsigned users, uint64_t seed,
+                   int64_t epoch_ms);
 void towns_fini(struct towns *t);
 void towns_run_ms(struct towns *t, uint64_t ms);
 /* Runs until `done(arg)` or for so long; returns whether it was. */
 bool towns_until(struct towns *t, uint64_t most_ms, bool (*done)(void *arg), void *arg);
+
+struct onion_relay;
+/* The seed (0), or the one before (1), that a relay holds as the pivot of a registration; NULL: it
+ * isn't. */
+const uint8_t *town_pivot_seed(struct onion_relay *relay, const uint8_t token[static 32],
+                               unsigned which);
