@@ -23,6 +23,7 @@ static void stop_timers(struct visit *v)
     env_timer_stop(e, &v->idle);
     env_timer_stop(e, &v->rest);
     env_timer_stop(e, &v->overlap);
+    env_timer_stop(e, &v->nudge);
 }
 
 static void visit_free(struct visit *v)
@@ -223,13 +224,18 @@ static void linger(struct visit *v)
         env_timer_in(v->o->env, &v->timer, 0);
 }
 
-/* The connection goes on with what the descriptor says now. Before the service has proven its old
- * key a new one begins it anew: nobody could read a first flight for the old one. */
+/* The connection goes on with what the descriptor says now. A service whose key is another in the
+ * same period has forgotten all connections. One that has not proven its old key yet is begun anew:
+ * nobody could read a first flight for it. */
 static void fetched_again(struct visit *v)
 {
     bool is_same = sodium_memcmp(v->key_used, v->d.inner.service_key, sizeof v->key_used) == 0;
     if (!is_same && v->state == VISIT_CONNECTING)
         visit__conn_anew(v);
+    else if (!is_same && v->d.period == v->period_used)
+        visit__fail(v, ONION_FAIL_LOST);
+    else if (v->state == VISIT_CONNECTING && ways__any_good(v))
+        (void)way__begin(v); /* it brings no answer: another beside it */
     else if (!ways__any_good(v) && !way__begin(v))
         visit__lost_ways(v);
 }
@@ -272,6 +278,31 @@ void visit__no_token(struct visit *v)
         return;
     v->was_refetched = true;
     look(v, ONION_FETCH_FRESH);
+}
+
+void visit__look_again(struct visit *v)
+{
+    if (v->fetching == NULL) /* no memory: it goes on with what it has */
+        v->fetching =
+            onion_fetch_start(v->o->fetch, v->key.address, &v->why, ONION_FETCH_FRESH, fetched, v);
+}
+
+/* Spliced, and no answer: the pivot may not know yet that the service's path is dead. */
+static void nudge(struct env_timer *t, void *arg)
+{
+    struct visit *v = arg;
+    (void)t;
+    if (v->state == VISIT_CONNECTING)
+        visit__look_again(v);
+}
+
+void visit__expect_answer(struct visit *v)
+{
+    uint64_t wait = VISIT__NUDGE_FACTOR * onion_paths_build_ns(v->o->paths);
+    if (wait < ENV_MS(VISIT__NUDGE_MIN_MS))
+        wait = ENV_MS(VISIT__NUDGE_MIN_MS);
+    if (!v->nudge.is_set)
+        env_timer_in(v->o->env, &v->nudge, wait);
 }
 
 static void rest(struct visit *v)
@@ -354,6 +385,7 @@ static struct visit *visit_new(struct onion *o, const struct visit_key *key)
     env_timer_init(&v->idle, idle, v);
     env_timer_init(&v->rest, rested, v);
     env_timer_init(&v->overlap, overlap, v);
+    env_timer_init(&v->nudge, nudge, v);
     flows__init(&v->flows, o);
     v->flows.lost = flow_lost;
     v->flows.arg = v;

@@ -57,6 +57,7 @@ static void conn_open(void *arg)
     v->state = VISIT_OPEN;
     v->was_open = true;
     env_timer_stop(v->o->env, &v->timer);
+    env_timer_stop(v->o->env, &v->nudge);
     ways__fresh_round(v);
     if (w != NULL)
         ways__keep_only(v, w);
@@ -92,7 +93,8 @@ static void conn_path_dead(void *arg)
         w->is_dead = true;
         onion_path_probe(w->path);
     }
-    if (ways__any_good(v) || v->fetching != NULL || v->rest.is_set)
+    visit__look_again(v); /* it may be the service that is gone, and back under another key */
+    if (ways__any_good(v) || v->rest.is_set)
         return;
     ways__fresh_round(v);
     if (w != NULL && v->d.inner.n_pivots > 1)
@@ -137,6 +139,7 @@ bool visit__conn_make(struct visit *v)
     memcpy(id.service_key, v->d.inner.service_key, sizeof id.service_key);
     v->conn = onion_conn_create(&options, &id, mesh_time(o->mesh), NULL);
     memcpy(v->key_used, v->d.inner.service_key, sizeof v->key_used);
+    v->period_used = v->d.period;
     v->flows.conn = v->conn;
     return v->conn != NULL;
 }

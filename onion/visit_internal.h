@@ -11,7 +11,8 @@
  *
  * Timers: `timer` ends LINGERING, then what takes too long; `idle` ends what nobody uses; `rest` is
  * before all pivots are tried again; `overlap` closes paths that were replaced, once what is on
- * them has come. `idle`, LEAVING: until the last words are out.
+ * them has come; `nudge` is when a spliced way that brings no answer is no longer waited for alone.
+ * `idle`, LEAVING: until the last words are out.
  *
  * Ways are its paths: at most VISIT__WAYS, each to another pivot of the descriptor. When the one in
  * use dies, the next is built beside it and the connection moves. */
@@ -29,11 +30,13 @@ enum {
     VISIT__TOTAL_MS = 60000, /* for a connection to be there */
     VISIT__REST_MS = 500,    /* before all pivots are tried again; doubles, up to */
     VISIT__REST_MAX_MS = 8000,
-    VISIT__STEADY_S = 10,     /* a way that lasted so long worked: what was tried counts no more */
-    VISIT__OVERLAP_MS = 2000, /* a path that was replaced is heard for so long */
-    VISIT__WORKS = 2,         /* proofs for one way: a pivot may want more than the descriptor says,
-                                 and a nonce may be taken; not again and again */
-    VISIT__STREAMS = 4096,    /* of a visit, opened or waiting */
+    VISIT__STEADY_S = 10, /* a way that lasted so long worked: what was tried counts no more */
+    VISIT__NUDGE_MIN_MS = 1000, /* a first flight unanswered for so long, */
+    VISIT__NUDGE_FACTOR = 4,    /* ... or so many builds: the descriptor may be out of date */
+    VISIT__OVERLAP_MS = 2000,   /* a path that was replaced is heard for so long */
+    VISIT__WORKS = 2,      /* proofs for one way: a pivot may want more than the descriptor says,
+                              and a nonce may be taken; not again and again */
+    VISIT__STREAMS = 4096, /* of a visit, opened or waiting */
     VISIT__EFFORT_FACTOR = 16, /* of the descriptor's, */
     VISIT__EFFORT_LEAST = 256, /* ... or this: more, and another pivot is tried */
     VISIT__EFFORT_MAX = 37500, /* a minute of a core: never without the user's word */
@@ -88,7 +91,8 @@ struct visit {
     size_t n_streams;
     struct flows flows;
     struct onion_conn *conn;
-    uint8_t key_used[32]; /* the service key it was made for */
+    uint8_t key_used[32]; /* the service key it was made for, */
+    uint64_t period_used; /* ... and its period */
     struct way ways[VISIT__WAYS];
     uint32_t next_number;
     uint32_t heard;    /* the way the last packet came by, */
@@ -97,7 +101,7 @@ struct visit {
     unsigned tried; /* bit i: pivot i was tried in this round */
     uint64_t rest_ms;
     enum onion_fail worst;
-    struct env_timer timer, idle, rest, overlap;
+    struct env_timer timer, idle, rest, overlap, nudge;
     uint64_t deadline_ns; /* to be connected */
     uint64_t stage_ns;
     visit_trace_fn trace;
@@ -108,11 +112,13 @@ struct visit {
 void visit__fail(struct visit *v, enum onion_fail why); /* all its streams; frees it */
 /* The same, but the connection has time to say so. */
 void visit__leave(struct visit *v, enum onion_fail why, enum onion_code code);
-void visit__gone(struct visit *v);      /* the connection has said its last words */
-void visit__lost_user(struct visit *v); /* one stream or flow less */
-void visit__unlist(struct visit *v);    /* new streams to its address begin another */
-void visit__lost_ways(struct visit *v); /* no way is left or coming */
-void visit__no_token(struct visit *v);  /* the pivots may have changed: look again */
+void visit__gone(struct visit *v);          /* the connection has said its last words */
+void visit__lost_user(struct visit *v);     /* one stream or flow less */
+void visit__unlist(struct visit *v);        /* new streams to its address begin another */
+void visit__lost_ways(struct visit *v);     /* no way is left or coming */
+void visit__look_again(struct visit *v);    /* for a newer descriptor */
+void visit__expect_answer(struct visit *v); /* a first flight is on its way */
+void visit__no_token(struct visit *v);      /* the pivots may have changed: look again */
 void visit__step(struct visit *v, enum onion_stage stage, enum onion_fail fail, const char *fmt,
                  ...) __attribute__((format(printf, 4, 5)));
 

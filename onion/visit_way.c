@@ -134,6 +134,8 @@ static void way_up(struct way *w)
     visit__step(v, ONION_STAGE_PATH, ONION_FAIL_NONE, "spliced at pivot %zu of %zu, %zu hops",
                 w->place + 1, v->d.inner.n_pivots, w->route.n_hops);
     onion_conn_path_up(v->conn, w->number, &w->early, w->went);
+    if (v->state == VISIT_CONNECTING)
+        visit__expect_answer(v);
     /* Before the service has answered it may do so on any way; after, the newest is the one. */
     if (v->state == VISIT_OPEN) {
         v->o->c.replaced_paths++;
