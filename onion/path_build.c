@@ -60,9 +60,10 @@ static bool must_wait(struct onion_path *path)
 
 void path__begin(struct onion_path *path)
 {
+    struct onion_paths *p = path->paths;
+    env_timer_stop(p->env, &path->build_timer); /* to begin, if its link came up meanwhile */
     if (must_wait(path))
         return;
-    struct onion_paths *p = path->paths;
     uint32_t id = mesh_path_id(path->link);
     int code = id != 0 ? onion_switch_add(p->sw, &path->slot, path->link, id) : CYX_EFULL;
     if (code == 0)
