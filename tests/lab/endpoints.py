@@ -232,7 +232,10 @@ class Download:
             self.digest.update(piece)
         self.seconds = time.monotonic() - self.began
         self.error = self.child.stderr.read().decode(errors="replace").strip()
-        return self.child.wait()
+        # One that never went on is a pause as well.
+        if self.child.wait() != 0 and self.last is not None and now - self.last > self.pause:
+            self.pause, self.pause_at, self.pause_end = now - self.last, self.received, now
+        return self.child.returncode
 
     def rate(self):
         """MB/s over the whole of it."""

@@ -410,6 +410,7 @@ def run(report):
         stranger = endpoints.address_of(bytes.fromhex(net.relays[0].cyx("id")["identity"]))
         web.put("hello", HELLO)
         killed = Killed(report, net)
+        killed.check_newcomer()
         address = transfer(report, net, web)
         unix_socket(report, net, web)
         http_door(report, net, address, stranger)
@@ -421,7 +422,6 @@ def run(report):
         petnames(report, net, address)
         client_keys(report, net)
         why(report, net, address, stranger)
-        killed.check_newcomer()
         killed.check_visitor()
         leaks = [line for s in sniffers for line in s.end()]
         report.check("no_lookup_leaves", not leaks, leaks[0][:150] if leaks else "and the capture shows one that does")
