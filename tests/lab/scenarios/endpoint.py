@@ -379,7 +379,8 @@ class Killed:
         self.node.start(30)
 
     def check_newcomer(self):
-        """Who never was there reaches it as soon as it is back."""
+        """Who never was there reaches it as soon as it says that it is back."""
+        lab.wait_until("it is ready again", lambda: self.node.cyx("services")[0]["state"] == "ready", 30)
         fresh = self.net.node("fresh", self.net.at_visitor, settings={"socks": {"listen": f"127.0.0.1:{FRESH}"}})
         fresh.start(30)
         lab.wait_until("a newcomer reaches it", lambda: got_hello(self.net, self.address, FRESH, 5), 20, 0.1)
