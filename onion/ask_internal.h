@@ -98,8 +98,10 @@ void ask__path_forget(struct ask_path *p, struct ask_leg *l); /* its answer isn'
 void ask__path_free(struct ask_path *p);                      /* its legs must be off it */
 void ask__paths_stop(struct onion_asks *a);
 /* ask.c: what a path says */
-void ask__path_open(struct onion_asks *a);                         /* one more is ready */
-void ask__path_lost(struct ask_path *p);                           /* legs on it go elsewhere */
+void ask__path_open(struct onion_asks *a); /* one more is ready */
+void ask__path_lost(struct ask_path *p);   /* legs on it go elsewhere */
+void ask__no_way(struct onion_asks *a);    /* no path can be built now */
+void ask__leg_done(struct ask_leg *l, int code);
+void ask__leg_elsewhere(struct ask_leg *l); /* to another END */
+/* ask_answer.c */
 void ask__heard(struct ask_path *p, const struct mesh_message *m); /* a response */
-/* ask.c */
-void ask__no_way(struct onion_asks *a); /* no path can be built now */

@@ -26,7 +26,8 @@ struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onio
 /* After dht_start: reads guards and the replay set, begins to keep paths ready. CYX_E* from below.
  */
 CYX_MUST_USE int onion_start(struct onion *o, struct cyx_err *err);
-/* Closes streams and paths, saves what must outlive us, then calls `done` from the loop. Before
+/* From the loop: ends streams, tells visitors and services, closes paths, saves what must outlive
+ * us; then calls `done`. Services are gone by then, and so are their owners' pointers. Before
  * dht_stop. */
 void onion_stop(struct onion *o, env_fn done, void *arg);
 void onion_destroy(struct onion *o); /* NULL is fine */
@@ -87,7 +88,8 @@ struct onion_target {
                              word) */
 };
 
-/* Everything follows from the loop, never from here. NULL with `err`: CYX_EFULL, CYX_ENOMEM. */
+/* Everything follows from the loop, never from here. NULL with `err`: CYX_EFULL, CYX_ENOMEM,
+ * CYX_EAGAIN (not started yet), CYX_ECLOSED (stopping). */
 struct onion_stream *onion_dial(struct onion *o, const struct onion_target *to,
                                 const struct onion_stream_events *ev, void *arg,
                                 struct cyx_err *err);
@@ -161,6 +163,7 @@ struct onion_service_events {
     /* A visitor's first datagram of a flow: onion_flow_attach, or onion_flow_close. It is delivered
      * next. */
     void (*flow)(void *arg, struct onion_flow *f, uint16_t port);
+    /* Its state. From the loop, never from inside another call. */
     void (*changed)(void *arg, const struct onion_service_info *now);
 };
 
@@ -170,7 +173,9 @@ struct onion_service *onion_serve(struct onion *o, const struct onion_service_co
                                   const struct onion_service_events *ev, void *arg,
                                   struct cyx_err *err);
 void onion_service_info(const struct onion_service *s, struct onion_service_info *out);
-/* Ends its streams and registrations. NULL is fine. */
+/* Ends its streams and flows, with a word to each, and is gone for its owner: nothing of it is
+ * called any more. Visitors are told in the moments that follow, then its registrations end. May be
+ * called from any of its callbacks. NULL is fine. */
 void onion_service_close(struct onion_service *s);
 
 /* The answer to a visitor's stream: status of protocol.md, section 14 (0 open, 1 refused by the

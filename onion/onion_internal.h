@@ -130,8 +130,7 @@ void visit__add_stream(struct visit *v, struct onion_stream *s);
 void visit__late_stream(struct onion_stream *s);
 void visit__lost_stream(struct visit *v);          /* one is gone */
 enum onion_fail visit__why(const struct visit *v); /* its streams were reset: why */
-struct flows *visit__flows(struct visit *v);
-void visit__request_written(struct visit *v); /* the first flight needn't wait longer */
+void visit__request_written(struct visit *v);      /* the first flight needn't wait longer */
 /* Ends all of them: those with a connection say so first, if there is time. */
 enum visits_how { VISITS_TELL, VISITS_NOW };
 void visits__end(struct onion *o, enum visits_how how);

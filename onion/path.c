@@ -8,6 +8,7 @@
  * old, and ends it before its relays do
  *
  * Spec: protocol.md, sections 8 and 9. */
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +218,7 @@ static int make_train(struct onion_path *path, const struct onion_path_options *
     if (path->build == NULL)
         return cyx_fail(err, CYX_ENOMEM, "no memory for a path");
     path->train = onion_train_create(&b, mesh_network_of(p->mesh), p->env, path->build, err);
+    sodium_memzero(&b.last, sizeof b.last); /* a token, or an owner's secret */
     return path->train != NULL ? 0 : err->code;
 }
 

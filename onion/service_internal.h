@@ -58,9 +58,8 @@ struct service_pivot {
     size_t n_splices;
     unsigned tries;
     uint64_t again_ms;
-    uint64_t replace_s;  /* when another pivot takes its place (network time) */
-    uint64_t splices_at; /* numbers of splices: see service_splice.c */
-    uint32_t effort;     /* as STATS said */
+    uint64_t replace_s; /* when another pivot takes its place (network time) */
+    uint32_t effort;    /* as STATS said */
     struct env_timer timer;
 };
 

@@ -434,11 +434,6 @@ void visit__late_stream(struct onion_stream *s)
     visit__open_waiting(v);
 }
 
-struct flows *visit__flows(struct visit *v)
-{
-    return &v->flows;
-}
-
 static struct visit *first_but(struct onion *o, enum visit_state most)
 {
     list_each (node, &o->all_visits) {
@@ -465,50 +460,4 @@ size_t visits__count(const struct onion *o)
     list_each (node, &o->all_visits)
         n++;
     return n;
-}
-
-/* ---- onion.h
- * ---------------------------------------------------------------------------------------- */
-
-static bool is_full(const struct visit *v)
-{
-    return v == NULL || v->n_streams >= VISIT__STREAMS;
-}
-
-struct onion_stream *onion_dial(struct onion *o, const struct onion_target *to,
-                                const struct onion_stream_events *ev, void *arg,
-                                struct cyx_err *err)
-{
-    if (onion__is_on(o, err) < 0)
-        return NULL;
-    struct visit *v = visit__get(o, to->address, &to->isolation);
-    struct onion_stream *s = !is_full(v) ? stream__new(o, to->port, ev, arg) : NULL;
-    if (s == NULL) {
-        cyx_fail(err, is_full(v) ? CYX_EFULL : CYX_ENOMEM, "no more than %d connections at once",
-                 ONION__VISITS);
-        if (v != NULL)
-            visit__lost_user(v);
-        return NULL;
-    }
-    s->waits = to->wait_for_answer;
-    visit__add_stream(v, s);
-    return s;
-}
-
-struct onion_flow *onion_flow_open(struct onion *o, const struct onion_target *to,
-                                   const struct onion_flow_events *ev, void *arg,
-                                   struct cyx_err *err)
-{
-    if (onion__is_on(o, err) < 0)
-        return NULL;
-    struct visit *v = visit__get(o, to->address, &to->isolation);
-    struct onion_flow *f = v != NULL ? flows__open(&v->flows, to->port, ev, arg) : NULL;
-    if (f != NULL) {
-        env_timer_stop(o->env, &v->idle);
-        return f;
-    }
-    cyx_fail(err, CYX_EFULL, "too many flows at once");
-    if (v != NULL)
-        visit__lost_user(v);
-    return NULL;
 }

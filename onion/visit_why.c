@@ -48,7 +48,7 @@ struct onion_why {
     struct visit *v;        /* as long as we have a stream of it, and while that ends */
     struct onion_stream *s; /* NULL: ended */
     uint16_t port;
-    bool *was_cancelled; /* while a step is told */
+    bool is_telling, is_cancelled; /* in the midst of the last step */
     void (*step)(void *arg, const struct onion_step *s);
     void (*done)(void *arg, enum onion_fail why);
     void *arg;
@@ -75,16 +75,17 @@ static void why_end(struct onion_why *w, enum onion_fail why)
     done(arg, why);
 }
 
-/* A last step, after which w may be gone: the one who hears of it may cancel. False: it did. */
+/* The last step: the one who hears of it may cancel. False: he did, and w is gone. */
 static bool why_last_step(struct onion_why *w, enum onion_fail fail)
 {
-    bool is_cancelled = false;
-    w->was_cancelled = &is_cancelled;
+    w->is_telling = true;
     visit__step(w->v, ONION_STAGE_STREAM, fail, "port %u: %s", w->port,
                 fail == ONION_FAIL_NONE ? "answers" : onion_fail_text(fail));
-    if (!is_cancelled)
-        w->was_cancelled = NULL;
-    return !is_cancelled;
+    w->is_telling = false;
+    if (!w->is_cancelled)
+        return true;
+    free(w);
+    return false;
 }
 
 static void why_opened(void *arg)
@@ -137,8 +138,11 @@ void onion_why_cancel(struct onion_why *w)
     if (w == NULL)
         return;
     struct onion_stream *s = w->s;
-    if (w->was_cancelled != NULL)
-        *w->was_cancelled = true;
-    why_free(w);
+    w->s = NULL;
+    w->is_cancelled = true;
+    if (w->is_telling)
+        visit__trace(w->v, NULL, NULL);
+    else
+        why_free(w);
     onion_stream_reset(s);
 }
