@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "onion/onion_internal.h"
+#include "onion/path_internal.h"
 
 struct build {
     struct builds *of;
@@ -128,6 +129,35 @@ void builds_close(struct builds *b)
     for (size_t i = 0; i < b->n; i++)
         if (b->all[i]->path != NULL)
             sim_node_enter(b->all[i]->at->node, close_it, b->all[i]);
+}
+
+static void junk_in(void *arg)
+{
+    struct build *x = arg;
+    uint8_t noise[MESH_CELL];
+    if (x->path == NULL)
+        return;
+    env_random(sim_node_env(x->at->node), noise, sizeof noise);
+    const struct onion_cell c = { .command = noise[0] % 8,
+                                  .kind = noise[1],
+                                  .splice = noise[2],
+                                  .payload = noise + 4,
+                                  .len = noise[3] * 4 };
+    (void)onion_path_send(x->path, &c);
+    if (x->path->slot.link != NULL)
+        (void)mesh_cell_send(x->path->slot.link, x->path->slot.path, noise);
+}
+
+uint64_t builds_junk(struct builds *b)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->all[i]->path == NULL || b->all[i]->path->state != PATH_OPEN)
+            continue;
+        sim_node_enter(b->all[i]->at->node, junk_in, b->all[i]);
+        n += 2;
+    }
+    return n;
 }
 
 void builds_destroy(struct builds *b)

@@ -18,6 +18,9 @@ struct builds {
 struct builds *builds_create(struct maze *m, bool is_kept);
 /* One path of `hops` relays (0: to an END, as lookups have it) from that user, after in_ns. */
 void builds_add(struct builds *b, uint32_t user, unsigned hops, uint64_t in_ns);
+/* Over each path that is open: a cell of noise, and a well-formed one with a command and a payload
+ * drawn at random. Returns how many cells. */
+uint64_t builds_junk(struct builds *b);
 void builds_close(struct builds *b);   /* those that are open */
 void builds_destroy(struct builds *b); /* after the maze, or builds_close */
 

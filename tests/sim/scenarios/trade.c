@@ -267,8 +267,10 @@ static void over(struct trade_call *c)
     struct trade_tally *t = c->o.tally;
     uint64_t now = sim_now(c->trade->maze->w);
     c->is_over = true;
-    if (!c->is_done)
+    if (!c->is_done) {
+        town_sample(&t->failed_us, (now - c->begun_ns) / 1000);
         return;
+    }
     t->done++;
     town_sample(&t->whole_us, (now - c->begun_ns) / 1000);
     town_sample(&t->pause_us, c->pause_ns / 1000);
@@ -345,6 +347,8 @@ static void call_closed(void *arg, enum onion_fail why)
 static void give_up_in(void *arg)
 {
     struct trade_call *c = arg;
+    if (c->s == NULL)
+        return;
     onion_stream_reset(c->s);
     c->s = NULL;
     if (!c->is_done)
@@ -463,6 +467,20 @@ void trade_settle(struct trade *t, struct sim_run *r)
               count_ready(t), t->n_hosts);
 }
 
+static bool are_over(const struct trade *t)
+{
+    for (size_t i = 0; i < t->n_calls; i++)
+        if (!t->calls[i]->is_over)
+            return false;
+    return true;
+}
+
+void trade_wait(struct trade *t, struct sim_run *r)
+{
+    while (!are_over(t))
+        maze_pass(t->maze, r, SIM_MS(500));
+}
+
 /* ---- figures ---- */
 
 void trade_tally_fini(struct trade_tally *t)
@@ -470,6 +488,7 @@ void trade_tally_fini(struct trade_tally *t)
     free(t->first_us.v);
     free(t->whole_us.v);
     free(t->pause_us.v);
+    free(t->failed_us.v);
 }
 
 void trade_check(const struct trade *t, struct sim_run *r, const struct trade_tally *tally,
@@ -486,12 +505,9 @@ uint64_t trade_permille(const struct trade_tally *t)
     return t->asked > 0 ? 1000 * t->done / t->asked : 1000;
 }
 
-void trade_report(struct sim_run *r, const struct trade_tally *t, const char *key,
-                  const char *label)
+void trade_report_fails(struct sim_run *r, const struct trade_tally *t, const char *key,
+                        const char *label)
 {
-    run_figure(r, run_text(r, "%s_visits", key), run_text(r, "%s: visits", label), t->asked, "");
-    run_figure(r, run_text(r, "%s_permille", key), run_text(r, "%s: every byte back", label),
-               trade_permille(t), "permille");
     if (t->hung > 0)
         run_figure(r, run_text(r, "%s_hung", key), run_text(r, "%s: given up", label), t->hung, "");
     for (unsigned i = 0; i < ONION_FAILS; i++)
@@ -499,4 +515,13 @@ void trade_report(struct sim_run *r, const struct trade_tally *t, const char *ke
             run_figure(r, run_text(r, "%s_fail_%s", key, onion_fail_name((enum onion_fail)i)),
                        run_text(r, "%s: ended as %s", label, onion_fail_name((enum onion_fail)i)),
                        t->fails[i], "");
+}
+
+void trade_report(struct sim_run *r, const struct trade_tally *t, const char *key,
+                  const char *label)
+{
+    run_figure(r, run_text(r, "%s_visits", key), run_text(r, "%s: visits", label), t->asked, "");
+    run_figure(r, run_text(r, "%s_permille", key), run_text(r, "%s: every byte back", label),
+               trade_permille(t), "permille");
+    trade_report_fails(r, t, key, label);
 }

@@ -26,7 +26,7 @@ struct trade_tally {
     uint64_t wrong; /* promises broken: none may be */
     char what[96];  /* the first */
     uint64_t bytes; /* of answers */
-    struct town_samples first_us, whole_us, pause_us;
+    struct town_samples first_us, whole_us, pause_us, failed_us;
 };
 void trade_tally_fini(struct trade_tally *t);
 
@@ -73,10 +73,16 @@ void trade_settle(struct trade *t, struct sim_run *r);
 /* One visit, begun after `in_ns`. */
 struct trade_call *trade_visit(struct trade *t, const struct trade_order *o, uint64_t in_ns);
 
+/* Passes time until all visits are over, given up among them. */
+void trade_wait(struct trade *t, struct sim_run *r);
+
 /* All promises were kept. */
 void trade_check(const struct trade *t, struct sim_run *r, const struct trade_tally *tally,
                  const char *what);
 uint64_t trade_permille(const struct trade_tally *t);
+/* Why some weren't done: as many lines as there are reasons. */
+void trade_report_fails(struct sim_run *r, const struct trade_tally *t, const char *key,
+                        const char *label);
 /* Asked, share of those done in per mille, and why others weren't. */
 void trade_report(struct sim_run *r, const struct trade_tally *t, const char *key,
                   const char *label);
