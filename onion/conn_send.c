@@ -165,21 +165,21 @@ static void ping(struct onion_conn *c)
 
 void conn__send(struct onion_conn *c)
 {
-    bool kick = c->kick && c->state == CONN_OPEN;
+    unsigned kicks = c->state == CONN_OPEN ? c->kicks : 0;
     if (!conn__has_path(c) || c->state == CONN_OVER || (c->is_service && c->state == CONN_NEW))
         return;
     /* The first flight is a datagram of its own, and the same for ever. */
     if (!c->is_service && c->state == CONN_NEW)
         return;
     (void)conn__now(c);
-    c->kick = false;
+    c->kicks = 0;
     if (!conn__ok(c, conn__shut_streams(c)))
         return;
     conn__windows(c);
     write_all(c);
     if (c->is_through && c->n_early_in > 0 && !c->is_destroyed && c->state == CONN_OPEN)
         conn__early_in_read(c);
-    if (kick && !c->is_destroyed && c->state == CONN_OPEN)
+    for (; kicks > 0 && !c->is_destroyed && c->state == CONN_OPEN; kicks--)
         ping(c); /* so that the service learns of the new path though we have nothing to say */
     if (!c->is_destroyed)
         note_flight(c);

@@ -139,13 +139,16 @@ static void open_waiting(struct visit *v)
     }
 }
 
+/* The way over which the answer came is the one that works, not the newest. */
 static void conn_open(void *arg)
 {
     struct visit *v = arg;
-    struct way *w = way__up(v);
+    struct way *w = way__by_number(v, v->heard);
+    if (w == NULL || !w->is_up)
+        w = way__up(v);
     v->state = VISIT_OPEN;
     v->was_open = true;
-    v->tries = 0;
+    v->tries = v->mute = 0;
     env_timer_stop(v->o->env, &v->timer);
     if (w != NULL)
         ways__keep_only(v, w);
@@ -172,14 +175,10 @@ static void conn_path_dead(void *arg)
     struct way *w = way__up(v);
     if (w != NULL)
         onion_path_probe(w->path);
-    if (ways__under_way(v) > 0)
-        return;
-    v->tried = w != NULL ? 1u << w->pivot : 0;
+    v->is_silent = true;
     v->tries = 0;
-    if (!way__begin(v)) {
-        v->tried = 0; /* the only pivot there is: another path to it */
-        (void)way__begin(v);
-    }
+    if (ways__under_way(v) == 0)
+        ways__another(v);
 }
 
 static void conn_can_open(void *arg)
@@ -309,7 +308,7 @@ static void fetched(void *arg, int code, const struct onion_descriptor *d, uint6
     }
     v->d = *d;
     v->has_descriptor = true;
-    v->tried = 0;
+    v->tried = v->mute = 0;
     visit__step(v, ONION_STAGE_DESCRIPTOR, why, "period %llu, %zu pivots%s",
                 (unsigned long long)d->period, d->inner.n_pivots, ns == 0 ? ", remembered" : "");
     if (v->conn != NULL) { /* fetched again: the connection goes on with what it says now */

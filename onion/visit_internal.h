@@ -61,13 +61,16 @@ struct visit {
     struct onion_fetching *fetching;
     struct onion_descriptor d;
     bool has_descriptor, was_refetched, was_open, is_unlisted; /* unlisted: of no map, `cyx why` */
+    bool is_silent; /* nothing comes over the ways that are up, until another one is */
     struct list streams, waiting; /* opened on the connection; not yet */
     size_t n_streams;
     struct flows flows;
     struct onion_conn *conn;
     struct way ways[VISIT__WAYS];
     uint32_t next_number;
+    uint32_t heard; /* number of the way over which a packet came last */
     unsigned tries;
+    unsigned mute;  /* bit i: pivot i led to a way over which nothing came */
     unsigned tried; /* bit i: pivot i was tried in this round */
     enum onion_fail worst;
     struct env_timer timer; /* linger, rest, total, spare */
@@ -90,3 +93,6 @@ struct way *way__by_number(struct visit *v, uint32_t number);
 size_t ways__under_way(const struct visit *v); /* being built */
 struct way *way__up(struct visit *v);          /* the one in use */
 void ways__keep_only(struct visit *v, const struct way *w);
+/* Nothing comes over those that are up: another one, to a pivot that wasn't mute yet if there is
+ * one. All places taken: the oldest gives its own up. */
+void ways__another(struct visit *v);

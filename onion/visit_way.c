@@ -153,6 +153,7 @@ static void heard_cell(void *arg, const struct onion_cell *c)
         v->worst = is_limit ? ONION_FAIL_BUSY : ONION_FAIL_UNREACHABLE;
         way_failed(w);
     } else if (c->command == ONION_CELL_DATA && c->kind == ONION_KIND_QUIC) {
+        v->heard = w->number;
         (void)onion_conn_received(v->conn, w->number, c->payload, c->len);
     }
 }
@@ -161,6 +162,7 @@ static void way_up(struct way *w)
 {
     struct visit *v = w->v;
     w->is_up = true;
+    v->is_silent = false;
     visit__step(v, ONION_STAGE_PATH, ONION_FAIL_NONE, "spliced at pivot %zu of %zu, %zu hops",
                 w->pivot + 1, v->d.inner.n_pivots, w->route.n_hops);
     onion_conn_path_up(v->conn, w->number, &w->early, w->went);
@@ -235,11 +237,13 @@ static void way_failed(struct way *w)
     if (was_up)
         onion_conn_path_down(v->conn, number);
     if (v->state == VISIT_OVER || v->fetching != NULL || ways__under_way(v) > 0 ||
-        way__up(v) != NULL)
+        (way__up(v) != NULL && !v->is_silent))
         return;
     if (was_up)
         v->tries = 0;
-    if (!way__begin(v))
+    if (way__up(v) != NULL)
+        ways__another(v);
+    else if (!way__begin(v))
         visit__lost_ways(v);
 }
 
@@ -303,6 +307,34 @@ static size_t draw_pivot(struct visit *v)
         if ((v->tried >> i & 1) == 0 && skip-- == 0)
             return i;
     return SIZE_MAX;
+}
+
+static void close_oldest(struct visit *v)
+{
+    struct way *oldest = NULL;
+    for (unsigned i = 0; i < VISIT__WAYS; i++)
+        if (oldest == NULL || v->ways[i].number < oldest->number)
+            oldest = &v->ways[i];
+    uint32_t number = oldest->number;
+    way_close(oldest);
+    onion_conn_path_down(v->conn, number);
+}
+
+/* Before the handshake is over all ways stand, since the answer may come over any: a pivot that
+ * forwards nothing must neither be drawn again and again nor keep its place. It is known after its
+ * way is gone, too. */
+void ways__another(struct visit *v)
+{
+    for (unsigned i = 0; i < VISIT__WAYS; i++)
+        if (v->ways[i].v != NULL && v->ways[i].is_up)
+            v->mute |= 1u << v->ways[i].pivot;
+    v->tried = v->mute;
+    if (unused(v) == NULL)
+        close_oldest(v);
+    if (way__begin(v))
+        return;
+    v->mute = v->tried = 0; /* no other pivot: another path to one of these */
+    (void)way__begin(v);
 }
 
 static bool route_to(struct visit *v, struct way *w)

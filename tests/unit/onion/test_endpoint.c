@@ -2,8 +2,10 @@
  */
 #include <stdlib.h>
 
+#include "mute.h"
 #include "onion/address.h"
 #include "onion/blind.h"
+#include "onion/service_internal.h"
 #include "town.h"
 
 enum { RELAYS = 8, SERVICE = 8, USER = 9, BYTES_MAX = 1 << 22 };
@@ -89,6 +91,7 @@ struct visitor {
     uint64_t opened_ns, first_ns, begun_ns;
     bool is_ended, wants_end;
     uint8_t *bytes;
+    uint8_t tag; /* of isolation */
 };
 
 static struct visitor v;
@@ -151,7 +154,7 @@ static void dial(void *arg)
         .opened = opened, .data = data, .writable = writable, .closed = closed
     };
     const uint16_t *port = arg;
-    struct onion_target to = { .port = *port };
+    struct onion_target to = { .port = *port, .isolation.tag = { v.tag } };
     struct cyx_err err = { 0 };
     onion_address_of_seed(to.address, t.seed);
     v.begun_ns = env_now_ns(user_env());
@@ -223,7 +226,8 @@ Test(onion_endpoint, a_backend_that_refuses_is_told)
     cr_expect_eq(v.why, ONION_FAIL_REFUSED);
 }
 
-/* ---- link traversals ------------------------------------------------------------------------------ */
+/* ---- link traversals
+ * ------------------------------------------------------------------------------ */
 
 enum { ONE_WAY_MS = 10 }; /* few_init's links */
 
@@ -238,7 +242,8 @@ static double traversals(void)
     return (double)(v.first_ns - v.begun_ns) / 1e6 / ONE_WAY_MS;
 }
 
-/* protocol.md, section 11: lookup 10, request in the build's train 6, answer 6; and what links that aren't up add. */
+/* protocol.md, section 11: lookup 10, request in the build's train 6, answer 6; and what links that
+ * aren't up add. */
 Test(onion_endpoint, the_request_travels_with_the_build)
 {
     visit(80, 500);
@@ -251,4 +256,40 @@ Test(onion_endpoint, the_request_travels_with_the_build)
     cr_assert(towns_until(&t, 20000, has_bytes, NULL));
     cr_log_info("warm: %.1f traversals", traversals());
     cr_expect_leq(traversals(), 13.0, "%.1f traversals", traversals());
+}
+
+/* ---- pivots that forward nothing
+ * -------------------------------------------------------------------- */
+
+static struct onion_relay *relay_of(const uint8_t *id)
+{
+    for (unsigned i = 0; i < RELAYS; i++)
+        if (memcmp(t.few.node[i].identity->id, id, 32) == 0)
+            return t.at[i].onion->relay;
+    return NULL;
+}
+
+/* All of each descriptor but one. */
+static void mute_all_but_one(void)
+{
+    for (unsigned k = 0; k < SERVICE__PERIODS; k++) {
+        const struct service_period *p = &echo.s->periods[k];
+        for (unsigned i = 1; p->period != 0 && i < ONION_PIVOTS; i++)
+            if (p->pivots[i].p != NULL && relay_of(p->pivots[i].id) != NULL)
+                cr_assert(mute_registration(relay_of(p->pivots[i].id), p->pivots[i].token));
+    }
+}
+
+/* Which pivot comes first is a draw: several visitors meet every order. */
+Test(onion_endpoint, two_of_three_pivots_that_forward_nothing_hold_nobody_up)
+{
+    mute_all_but_one();
+    for (uint8_t tag = 1; tag <= 12; tag++) {
+        memset(&v, 0, offsetof(struct visitor, bytes));
+        v.tag = tag;
+        visit(80, 500);
+        cr_assert(towns_until(&t, 25000, is_over, NULL), "visitor %u: got %zu", tag, v.got);
+        cr_expect_eq(v.why, ONION_FAIL_NONE, "visitor %u: %s", tag, onion_fail_text(v.why));
+        cr_expect_eq(v.got, 500u);
+    }
 }
