@@ -163,6 +163,7 @@ struct onion_conn {
     unsigned attach_left;
     bool attach_told;     /* a packet came since: the service knows this path */
     unsigned kicks;       /* PINGs due: a path came up, or the one in use is asked */
+    bool was_hurried;     /* client: message 3 went as a probe */
     unsigned n_ups;       /* client: paths that came up before message 2 */
     bool is_through;      /* client: message 3 is written, 1-RTT packets may be read */
     struct list early_in; /* client: 1-RTT packets that came before message 2 */

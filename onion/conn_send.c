@@ -185,11 +185,26 @@ void conn__send(struct onion_conn *c)
         note_flight(c);
 }
 
+/* Message 3 must not wait for what went with an earlier path: that fills the window, and its probe
+ * is due only after round trips that were measured across paths, while the service waits 10 s. The
+ * timer is taken as run out, once: a probe may leave whatever the window says. Never as far ahead
+ * as the idle end. */
+static bool hurry(struct onion_conn *c)
+{
+    uint64_t now = conn__now(c), at = ngtcp2_conn_get_expiry(c->quic);
+    if (c->n_ups < 2 || c->was_hurried || at > now + ENV_MS(ONION_IDLE_MS / 2))
+        return false;
+    c->was_hurried = true;
+    return conn__ok(c, ngtcp2_conn_handle_expiry(c->quic, at));
+}
+
 void conn__write_through(struct onion_conn *c)
 {
     uint8_t packet[ONION_PAYLOAD];
     ngtcp2_ssize n =
         ngtcp2_conn_write_pkt(c->quic, NULL, NULL, packet, sizeof packet, conn__now(c));
+    if (n == 0 && hurry(c))
+        n = ngtcp2_conn_write_pkt(c->quic, NULL, NULL, packet, sizeof packet, conn__now(c));
     if (n > 0)
         leave(c, packet, (size_t)n);
     else if (n < 0)
