@@ -14,7 +14,8 @@ enum {
     REPLAY_MIN_MS = 1000,
     REPLAY_MS = 2000,
     REORDER_MS = 30,
-    FLOOD_CELLS = 4,        /* junk for each cell */
+    FLOOD_CELLS = 4,
+    FLOOD_MAX = 40000,      /* junk for each cell */
     DESCRIPTOR_LEAST = 2048 /* bytes: answers with a descriptor are longer than all others */
 };
 
@@ -312,7 +313,7 @@ void __wrap_tail__heard(struct onion_tail *t, const uint8_t cell[static MESH_CEL
             gang->touched++;
             return;
         }
-        if (gang->kind == ROGUE_FLOOD)
+        if (gang->kind == ROGUE_FLOOD && gang->touched < FLOOD_MAX)
             flood(t);
     }
     __real_tail__heard(t, cell);
@@ -376,6 +377,13 @@ void rogues_recruit(struct rogues *g, const uint8_t id[static 32])
 {
     if (g->n_recruits < sizeof g->recruits / sizeof g->recruits[0])
         memcpy(g->recruits[g->n_recruits++], id, 32);
+}
+
+void rogues_spare(struct rogues *g, const uint8_t id[static 32])
+{
+    for (uint32_t i = 0; i < g->maze->o.relays; i++)
+        if (memcmp(g->maze->nodes[i]->card.id, id, 32) == 0)
+            g->maze->nodes[i]->is_rogue = false;
 }
 
 void rogues_turn(struct rogues *g, enum rogue_kind kind)

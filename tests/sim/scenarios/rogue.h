@@ -45,6 +45,8 @@ struct rogues {
 struct rogues *rogues_create(struct maze *m, unsigned percent);
 /* The relay with that id joins until the next rogues_turn to ROGUE_NONE. */
 void rogues_recruit(struct rogues *g, const uint8_t id[static 32]);
+/* The relay with that id leaves the gang for good. */
+void rogues_spare(struct rogues *g, const uint8_t id[static 32]);
 void rogues_turn(struct rogues *g, enum rogue_kind kind);
 void rogues_destroy(struct rogues *g); /* after maze_destroy */
 uint32_t rogues_count(const struct rogues *g);
