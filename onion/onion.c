@@ -161,7 +161,7 @@ void onion_destroy(struct onion *o)
     env_timer_stop(o->env, &o->tick);
     services__end(o);
     if (o->visits != NULL)
-        visits__end(o, ONION_FAIL_CLOSING);
+        visits__drop(o);
     onion_relay_destroy(o->relay);
     onion_replay_close(o->replay);
     onion_fetch_destroy(o->fetch);

@@ -126,6 +126,7 @@ struct flows *visit__flows(struct visit *v);
 void visit__begin_flow(struct visit *v, struct onion_flow *f);
 void visit__request_written(struct visit *v); /* the first flight needn't wait longer */
 void visits__end(struct onion *o, enum onion_fail why);
+void visits__drop(struct onion *o); /* without last words: no loop turns any more */
 size_t visits__count(const struct onion *o);
 
 /* What `cyx why` sees of a visit. */

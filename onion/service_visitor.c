@@ -108,6 +108,18 @@ void visitors__leave(struct onion_service *s)
         onion_conn_close(container_of(node, struct visitor, node)->conn, ONION_CODE_LEAVING);
 }
 
+/* The connection won't tell them any more. */
+static void fail_streams(struct visitor *v)
+{
+    while (!list_empty(&v->streams)) {
+        struct onion_stream *s = container_of(v->streams.next, struct onion_stream, node);
+        if (s->s != NULL)
+            onion_conn_stream_reset(s->s, ONION_CODE_ABORT);
+        s->s = NULL;
+        stream__fail(s, ONION_FAIL_CLOSING);
+    }
+}
+
 /* Each close calls `closed`, which takes the visitor out of the list. */
 void visitors__end(struct onion_service *s, enum onion_code code)
 {
@@ -117,6 +129,7 @@ void visitors__end(struct onion_service *s, enum onion_code code)
         if (s->visitors.next == first) { /* it will be told later: not to us */
             struct visitor *v = container_of(first, struct visitor, node);
             flows__end(&v->flows, ONION_FAIL_CLOSING);
+            fail_streams(v);
             visitor_free(v);
         }
     }

@@ -472,6 +472,19 @@ void visits__end(struct onion *o, enum onion_fail why)
     map_each(o->visits, end_one, &why);
 }
 
+static bool drop_one(void *arg, const void *key, void *value)
+{
+    (void)arg;
+    (void)key;
+    visit__fail(value, ONION_FAIL_CLOSING);
+    return true;
+}
+
+void visits__drop(struct onion *o)
+{
+    map_each(o->visits, drop_one, NULL);
+}
+
 size_t visits__count(const struct onion *o)
 {
     return map_len(o->visits);

@@ -258,6 +258,29 @@ Test(onion_endpoint, the_request_travels_with_the_build)
     cr_expect_leq(traversals(), 13.0, "%.1f traversals", traversals());
 }
 
+static bool echo_has(void *arg)
+{
+    (void)arg;
+    return echo.got > 0;
+}
+
+static void stop_serving(void *arg)
+{
+    (void)arg;
+    onion_service_close(echo.s);
+}
+
+Test(onion_endpoint, closing_it_tells_the_owner_of_every_stream)
+{
+    echo.is_quiet = true;
+    visit(80, 500);
+    v.wants_end = false;
+    cr_assert(towns_until(&t, 5000, echo_has, NULL));
+    few_in(&t.few.node[SERVICE], stop_serving, NULL);
+    towns_run_ms(&t, 1);
+    cr_expect_eq(echo.closed, 1u);
+}
+
 /* ---- pivots that forward nothing
  * -------------------------------------------------------------------- */
 
