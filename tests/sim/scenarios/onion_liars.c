@@ -292,6 +292,8 @@ static void report(struct sim_run *r, struct outcome *out, unsigned pass)
     figure(r, name, "replaced", "paths replaced under a stream", out->replaced);
     run_figure_real(r, run_text(r, "%s_p50", name), run_text(r, "%s: a visit, median", name),
                     (double)town_percentile(&t->whole_us, 50) / 1000, "ms");
+    run_figure_real(r, run_text(r, "%s_max", name), run_text(r, "%s: a visit, most", name),
+                    (double)town_percentile(&t->whole_us, 100) / 1000, "ms");
 }
 
 static void once(struct sim_run *r, struct cards *cards, struct outcome out[static PASSES])

@@ -259,7 +259,7 @@ int __wrap_mesh_train_send(struct mesh_link *l, uint32_t path, bool is_reply, co
 static void lie_about_splice(struct onion_pivots *v, struct relay_path *p)
 {
     uint8_t seed[16];
-    uint64_t status = 1 + sim_random_below(gang->maze->w, ONION_STATUSES + 1);
+    uint64_t status = 1 + sim_random_below(gang->maze->w, ONION_STATUSES - 1);
     (void)v;
     random_bytes(seed, sizeof seed);
     relay__path_refuse(p, (enum onion_status)status,
