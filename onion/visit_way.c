@@ -163,6 +163,7 @@ static void way_up(struct way *w)
     struct visit *v = w->v;
     w->is_up = true;
     v->is_silent = false;
+    v->tried = 1u << w->pivot; /* should it fail, a new round begins */
     visit__step(v, ONION_STAGE_PATH, ONION_FAIL_NONE, "spliced at pivot %zu of %zu, %zu hops",
                 w->pivot + 1, v->d.inner.n_pivots, w->route.n_hops);
     onion_conn_path_up(v->conn, w->number, &w->early, w->went);

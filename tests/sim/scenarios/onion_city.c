@@ -180,8 +180,10 @@ static void check(struct sim_run *r, const struct outcome *out)
     /* One more may fail: a few hundred say no more than that about one in a thousand. */
     run_check(r, 10000 * (b->built + 1) >= due * b->asked && b->asked > 0,
               "%u of %u builds succeeded", (unsigned)b->built, (unsigned)b->asked);
-    run_check(r, trade_permille(&out->visits) >= 990, "%u of %u visits brought every byte back",
-              (unsigned)out->visits.done, (unsigned)out->visits.asked);
+    /* At 5 % on each of six links a quarter of all cells is lost. */
+    run_check(r, trade_permille(&out->visits) >= (run_arg(r, "loss") <= 2 ? 990u : 900u),
+              "%u of %u visits brought every byte back", (unsigned)out->visits.done,
+              (unsigned)out->visits.asked);
     run_check(r, out->visits.asked > 0 && out->warm.done > 0, "nobody visited anything");
 }
 
