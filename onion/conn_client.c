@@ -134,6 +134,10 @@ int conn__on_client_crypto(ngtcp2_conn *quic, ngtcp2_crypto_level level, uint64_
         return rv;
     conn__set_state(c, CONN_OPEN);
     conn__flight_forget(c);
+    /* Measured from the first flight's leaving, over a path that failed, round trips look so long
+     * that nothing would be sent again for minutes. */
+    if (c->n_ups > 1)
+        c->kicks = CONN__KICKS;
     if (c->ops->open != NULL)
         c->ops->open(c->arg);
     return c->is_destroyed ? NGTCP2_ERR_CALLBACK_FAILURE : 0;

@@ -20,9 +20,11 @@ enum conn_state { CONN_NEW, CONN_EARLY, CONN_OPEN, CONN_OVER };
 enum {
     CONN__CHUNK_MIN = 512,
     CONN__CHUNK_MAX = 16 << 10,
-    CONN__BURST_MIN = 16,    /* packets in a row before pacing is asked again */
-    CONN__BURST_MAX = 48,    /* one GSO send of the link below */
-    CONN__LAST_WORDS = 8,    /* answers to packets of a peer that missed our close */
+    CONN__KICKS = 4,      /* over a new path: three packets behind it tell that one is lost, when no
+                             round trip can be measured that counts */
+    CONN__BURST_MIN = 16, /* packets in a row before pacing is asked again */
+    CONN__BURST_MAX = 48, /* one GSO send of the link below */
+    CONN__LAST_WORDS = 8, /* answers to packets of a peer that missed our close */
     CONN__LOSS_SAMPLE = 256, /* packets between two looks at the loss */
     CONN__HOLES = 500,  /* of a stream's reorder buffer that its window may lead to: ngtcp2 ends the
                            connection at 1000 */
@@ -129,6 +131,7 @@ struct onion_conn {
     uint64_t deadline_ns;            /* of the handshake; 0: none */
     uint64_t waiting_ns;             /* since when there is no path; 0: there is one */
     uint64_t received_ns, flight_ns; /* last packet; since when data is in flight, 0: it isn't */
+    unsigned n_silent;               /* paths in a row over which nothing came */
     bool dead_told, is_active;       /* is_active: data went either way since the last question */
 
     /* keys */
@@ -159,7 +162,9 @@ struct onion_conn {
     uint32_t attach_j;
     unsigned attach_left;
     bool attach_told;     /* a packet came since: the service knows this path */
-    bool kick;            /* a path came up: what was lost with the old one goes now */
+    unsigned kicks;       /* PINGs due: a path came up, or the one in use is asked */
+    bool was_hurried;     /* client: message 3 went as a probe */
+    unsigned n_ups;       /* client: paths that came up before message 2 */
     bool is_through;      /* client: message 3 is written, 1-RTT packets may be read */
     struct list early_in; /* client: 1-RTT packets that came before message 2 */
     size_t n_early_in;

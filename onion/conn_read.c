@@ -96,16 +96,27 @@ static void read_before_through(struct onion_conn *c, uint32_t splice, const uin
         conn__early_in_read(c);
 }
 
-void conn__read(struct onion_conn *c, uint32_t splice, const uint8_t *packet, size_t len)
+/* What didn't open says nothing about the path: a pivot that forwards nothing but sends noise would
+ * keep it for ever. */
+static void note_alive(struct onion_conn *c)
 {
     c->received_ns = conn__now(c);
+    c->n_silent = 0;
     c->dead_told = false;
+}
+
+void conn__read(struct onion_conn *c, uint32_t splice, const uint8_t *packet, size_t len)
+{
+    uint64_t opened = c->seen.n;
+    bool was_open = c->state == CONN_OPEN;
     if (c->is_service || c->is_through)
         (void)feed(c, splice, packet, len);
     else
         read_before_through(c, splice, packet, len, onion__quic_long(packet, len));
     if (c->is_destroyed || c->state == CONN_OVER)
         return;
+    if (c->seen.n > opened || (!was_open && c->state == CONN_OPEN))
+        note_alive(c);
     conn__loss_look(c);
     conn__soon(c);
 }

@@ -165,24 +165,37 @@ static void ping(struct onion_conn *c)
 
 void conn__send(struct onion_conn *c)
 {
-    bool kick = c->kick && c->state == CONN_OPEN;
+    unsigned kicks = c->state == CONN_OPEN ? c->kicks : 0;
     if (!conn__has_path(c) || c->state == CONN_OVER || (c->is_service && c->state == CONN_NEW))
         return;
     /* The first flight is a datagram of its own, and the same for ever. */
     if (!c->is_service && c->state == CONN_NEW)
         return;
     (void)conn__now(c);
-    c->kick = false;
+    c->kicks = 0;
     if (!conn__ok(c, conn__shut_streams(c)))
         return;
     conn__windows(c);
     write_all(c);
     if (c->is_through && c->n_early_in > 0 && !c->is_destroyed && c->state == CONN_OPEN)
         conn__early_in_read(c);
-    if (kick && !c->is_destroyed && c->state == CONN_OPEN)
+    for (; kicks > 0 && !c->is_destroyed && c->state == CONN_OPEN; kicks--)
         ping(c); /* so that the service learns of the new path though we have nothing to say */
     if (!c->is_destroyed)
         note_flight(c);
+}
+
+/* Message 3 must not wait for what went with an earlier path: that fills the window, and its probe
+ * is due only after round trips that were measured across paths, while the service waits 10 s. The
+ * timer is taken as run out, once: a probe may leave whatever the window says. Never as far ahead
+ * as the idle end. */
+static bool hurry(struct onion_conn *c)
+{
+    uint64_t now = conn__now(c), at = ngtcp2_conn_get_expiry(c->quic);
+    if (c->n_ups < 2 || c->was_hurried || at > now + ENV_MS(ONION_IDLE_MS / 2))
+        return false;
+    c->was_hurried = true;
+    return conn__ok(c, ngtcp2_conn_handle_expiry(c->quic, at));
 }
 
 void conn__write_through(struct onion_conn *c)
@@ -190,6 +203,8 @@ void conn__write_through(struct onion_conn *c)
     uint8_t packet[ONION_PAYLOAD];
     ngtcp2_ssize n =
         ngtcp2_conn_write_pkt(c->quic, NULL, NULL, packet, sizeof packet, conn__now(c));
+    if (n == 0 && hurry(c))
+        n = ngtcp2_conn_write_pkt(c->quic, NULL, NULL, packet, sizeof packet, conn__now(c));
     if (n > 0)
         leave(c, packet, (size_t)n);
     else if (n < 0)

@@ -221,7 +221,8 @@ void onion_conn_path_up(struct onion_conn *c, uint32_t splice, const struct onio
         c->deadline_ns = now + ENV_MS(ONION_NO_ANSWER_MS);
     c->received_ns = now; /* a dead path is counted from here */
     c->dead_told = false;
-    c->kick = true;
+    c->kicks = CONN__KICKS;
+    c->n_ups += c->state < CONN_OPEN;
     conn__soon(c);
 }
 

@@ -5,7 +5,10 @@
 enum {
     PING_S = 20, /* with streams open: QUIC's idle end is 60 s */
     DEAD_LEAST_MS = 1000,
-    STEP_US = 100, /* a deadline that is past and can't be served now is tried again then */
+    DEAD_MOST_MS = 8000, /* an answer that came by the third path makes round trips look long */
+    SILENT_PATHS = 3,    /* one after the other, as many as a service has pivots: then */
+    SILENT_SHIFT = 4,    /* ... patience doubles with each, up to 16 times */
+    STEP_US = 100,       /* a deadline that is past and can't be served now is tried again then */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -13,11 +16,16 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* No packet for so long, with data in flight, is a path that died. */
+/* No packet for so long, with data in flight, is a path that died. When one path after the other
+ * dies it is rather the service that did, and all its clients find out at once: builds get rarer.
+ */
 static uint64_t patience(struct onion_conn *c)
 {
-    uint64_t pto = 3 * ngtcp2_conn_get_pto(c->quic);
-    return pto > ENV_MS(DEAD_LEAST_MS) ? pto : ENV_MS(DEAD_LEAST_MS);
+    uint64_t wait = least(3 * ngtcp2_conn_get_pto(c->quic), ENV_MS(DEAD_MOST_MS));
+    unsigned more = c->n_silent < SILENT_PATHS ? 0 : c->n_silent - SILENT_PATHS + 1;
+    if (more > SILENT_SHIFT)
+        more = SILENT_SHIFT;
+    return (wait > ENV_MS(DEAD_LEAST_MS) ? wait : ENV_MS(DEAD_LEAST_MS)) << more;
 }
 
 static bool watches_path(const struct onion_conn *c)
@@ -93,11 +101,12 @@ static void look_at_path(struct onion_conn *c)
     if (c->now_ns >= ping_at(c)) {
         c->is_active = false;
         c->received_ns = c->now_ns; /* counted from the question */
-        c->kick = true;
+        c->kicks = 1;
     }
     if (c->now_ns < dead_at(c))
         return;
     c->dead_told = true;
+    c->n_silent++;
     if (c->ops->path_dead != NULL)
         c->ops->path_dead(c->arg);
 }

@@ -235,7 +235,7 @@ static void fetched_again(struct visit *v)
     else if (!is_same && v->d.period == v->period_used)
         visit__fail(v, ONION_FAIL_LOST);
     else if (v->state == VISIT_CONNECTING && ways__any_good(v))
-        (void)way__begin(v); /* it brings no answer: another beside it */
+        ways__beside(v); /* it brings no answer */
     else if (!ways__any_good(v) && !way__begin(v))
         visit__lost_ways(v);
 }
@@ -253,9 +253,12 @@ static void fetched(void *arg, int code, const struct onion_descriptor *d, uint6
             visit__lost_ways(v); /* what we have is all there is */
         return;
     }
+    bool is_known = v->has_descriptor && v->d.sequence == d->sequence && v->d.period == d->period;
     v->d = *d;
     v->has_descriptor = true;
-    v->tried = v->tries = 0;
+    v->tries = 0;
+    if (!is_known)
+        v->tried = ways__places(v);
     visit__step(v, ONION_STAGE_DESCRIPTOR, why, "period %llu, %zu pivots%s",
                 (unsigned long long)d->period, d->inner.n_pivots, ns == 0 ? ", remembered" : "");
     if (v->conn != NULL)

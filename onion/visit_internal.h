@@ -129,7 +129,9 @@ void visit__conn_anew(struct visit *v);
 void visit__open_waiting(struct visit *v); /* streams that the connection has room for */
 
 /* visit_way.c */
-bool way__begin(struct visit *v); /* to some pivot not tried yet. False: none is left */
+unsigned ways__places(const struct visit *v); /* bits of the pivots that ways lead to now */
+void ways__beside(struct visit *v);           /* one more, in the place of the oldest if need be */
+bool way__begin(struct visit *v);             /* to some pivot not tried yet. False: none is left */
 void ways__close(struct visit *v);
 void ways__overlap_over(struct visit *v);
 void ways__fresh_round(struct visit *v); /* whatever was tried may be tried again */

@@ -341,3 +341,34 @@ bool way__begin(struct visit *v)
     }
     return false;
 }
+
+unsigned ways__places(const struct visit *v)
+{
+    unsigned places = 0;
+    for (size_t i = 0; i < v->d.inner.n_pivots; i++)
+        for (unsigned k = 0; k < VISIT__WAYS; k++)
+            if (v->ways[k].v != NULL &&
+                memcmp(v->ways[k].pivot.id, v->d.inner.pivots[i].id, 32) == 0)
+                places |= 1u << i;
+    return places;
+}
+
+/* All of them were tried and none brings an answer: those without a way now have another turn. */
+void ways__beside(struct visit *v)
+{
+    if (unused(v) == NULL) {
+        struct way *oldest = &v->ways[0];
+        for (unsigned i = 1; i < VISIT__WAYS; i++)
+            if (v->ways[i].number < oldest->number)
+                oldest = &v->ways[i];
+        uint32_t number = oldest->number;
+        way_close(oldest);
+        onion_conn_path_down(v->conn, number);
+    }
+    if (!way__begin(v)) {
+        v->tried = ways__places(v);
+        (void)way__begin(v);
+    }
+    if (ways__under_way(v) == 0)
+        visit__expect_answer(v); /* nothing to begin: the next look comes all the same */
+}

@@ -12,7 +12,7 @@
 
 #include "tests/sim/world.h"
 
-enum { FIGURES_MAX = 128, FAILURES_SHOWN = 20, PARAMS_MAX = 16, FAILURE_TEXT = 240, TEXT_MAX = 64 };
+enum { FIGURES_MAX = 256, FAILURES_SHOWN = 20, PARAMS_MAX = 16, FAILURE_TEXT = 240, TEXT_MAX = 64 };
 
 struct figure {
     const char *key, *label, *unit;

@@ -87,6 +87,55 @@ Test(onion_conn_paths, download_survives_the_death_of_its_path)
     pair_destroy(p);
 }
 
+/* Noise in the shape of a 1-RTT packet, as a pivot can write it that forwards nothing else. */
+static void inject_noise(struct pair *p, uint32_t splice)
+{
+    struct pair_cell c = { .len = 600, .kind = ONION_KIND_QUIC };
+    memset(c.bytes, 0x5a, sizeof c.bytes);
+    c.bytes[0] = 0x40;
+    pair_inject(p, &c, splice);
+}
+
+Test(onion_conn_paths, noise_keeps_no_dead_path_alive)
+{
+    struct pair *p = pair_create();
+    p->serve = serve_long;
+    pair_connect(p);
+    struct pair_end *e = pair_open(p, 80, 100);
+    pair_up(p, 1);
+    while (e->received < MB)
+        cr_assert(sim_step(p->world));
+    p->cut[1] = true;
+    for (unsigned i = 0; i < 50 && !p->is_dead; i++) {
+        inject_noise(p, 1);
+        pair_run(p, 100);
+    }
+    cr_expect(p->is_dead);
+    pair_destroy(p);
+}
+
+Test(onion_conn_paths, one_dead_path_after_the_other_is_asked_about_ever_more_rarely)
+{
+    struct pair *p = pair_create();
+    p->serve = serve_long;
+    pair_connect(p);
+    struct pair_end *e = pair_open(p, 80, 100);
+    pair_up(p, 1);
+    while (e->received < MB)
+        cr_assert(sim_step(p->world));
+    unsigned n = 0;
+    memset(p->cut, true, sizeof p->cut);
+    for (uint32_t splice = 2; pair_until(p, &p->is_dead, 20000) && !p->client_over; splice++, n++) {
+        struct onion_early early = early_of(p);
+        p->is_dead = false;
+        onion_conn_path_down(p->client, splice - 1);
+        onion_conn_path_up(p->client, splice % 16, &early, ONION_EARLY_TO_SEND);
+    }
+    cr_expect_geq(n, 4u, "%u paths", n);
+    cr_expect_leq(n, 10u, "%u paths in a minute", n);
+    pair_destroy(p);
+}
+
 Test(onion_conn_paths, upload_survives_with_the_locator_in_the_train)
 {
     struct pair *p = pair_create();

@@ -2,8 +2,10 @@
  */
 #include <stdlib.h>
 
+#include "mute.h"
 #include "onion/address.h"
 #include "onion/blind.h"
+#include "onion/service_internal.h"
 #include "town.h"
 
 enum { RELAYS = 8, SERVICE = 8, USER = 9, BYTES_MAX = 1 << 22 };
@@ -89,6 +91,7 @@ struct visitor {
     uint64_t opened_ns, first_ns, begun_ns;
     bool is_ended, wants_end;
     uint8_t *bytes;
+    uint8_t tag; /* of isolation */
 };
 
 static struct visitor v;
@@ -151,7 +154,7 @@ static void dial(void *arg)
         .opened = opened, .data = data, .writable = writable, .closed = closed
     };
     const uint16_t *port = arg;
-    struct onion_target to = { .port = *port };
+    struct onion_target to = { .port = *port, .isolation.tag = { v.tag } };
     struct cyx_err err = { 0 };
     onion_address_of_seed(to.address, t.seed);
     v.begun_ns = env_now_ns(user_env());
@@ -295,4 +298,63 @@ Test(onion_endpoint, twelve_endpoints_of_one_node_become_ready_as_fast_as_their_
     unsigned ready;
     few_in(&t.few.node[SERVICE], serve_many, NULL);
     cr_expect(towns_until(&t, 30000, are_served, &ready), "%u of %d after 30 s", ready, MANY);
+}
+
+static bool echo_has(void *arg)
+{
+    (void)arg;
+    return echo.got > 0;
+}
+
+static void stop_serving(void *arg)
+{
+    (void)arg;
+    onion_service_close(echo.s);
+}
+
+Test(onion_endpoint, closing_it_tells_the_owner_of_every_stream)
+{
+    echo.is_quiet = true;
+    visit(80, 500);
+    v.wants_end = false;
+    cr_assert(towns_until(&t, 5000, echo_has, NULL));
+    few_in(&t.few.node[SERVICE], stop_serving, NULL);
+    towns_run_ms(&t, 1);
+    cr_expect_eq(echo.closed, 1u);
+}
+
+/* ---- pivots that forward nothing
+ * -------------------------------------------------------------------- */
+
+static struct onion_relay *relay_of(const uint8_t *id)
+{
+    for (unsigned i = 0; i < RELAYS; i++)
+        if (memcmp(t.few.node[i].identity->id, id, 32) == 0)
+            return t.at[i].onion->relay;
+    return NULL;
+}
+
+/* All of each descriptor but one. */
+static void mute_all_but_one(void)
+{
+    for (unsigned k = 0; k < SERVICE__PERIODS; k++) {
+        const struct service_period *p = &echo.s->periods[k];
+        for (unsigned i = 1; p->period != 0 && i < ONION_PIVOTS; i++)
+            if (p->pivots[i].p != NULL && relay_of(p->pivots[i].id) != NULL)
+                cr_assert(mute_registration(relay_of(p->pivots[i].id), p->pivots[i].token));
+    }
+}
+
+/* Which pivot comes first is a draw: several visitors meet every order. */
+Test(onion_endpoint, two_of_three_pivots_that_forward_nothing_hold_nobody_up)
+{
+    mute_all_but_one();
+    for (uint8_t tag = 1; tag <= 12; tag++) {
+        memset(&v, 0, offsetof(struct visitor, bytes));
+        v.tag = tag;
+        visit(80, 3000); /* more than the first flight takes */
+        cr_assert(towns_until(&t, 25000, is_over, NULL), "visitor %u: got %zu", tag, v.got);
+        cr_expect_eq(v.why, ONION_FAIL_NONE, "visitor %u: %s", tag, onion_fail_text(v.why));
+        cr_expect_eq(v.got, 3000u);
+    }
 }
