@@ -108,8 +108,9 @@ struct visit {
 void visit__fail(struct visit *v, enum onion_fail why); /* all its streams; frees it */
 /* The same, but the connection has time to say so. */
 void visit__leave(struct visit *v, enum onion_fail why, enum onion_code code);
-void visit__gone(struct visit *v);      /* the connection has said its last words */
-void visit__lost_user(struct visit *v); /* one stream or flow less */
+void visit__gone(struct visit *v); /* the connection has said its last words */
+bool visit__takes_datagrams(void *visit, uint16_t port); /* says the descriptor */
+void visit__lost_user(struct visit *v);                  /* one stream or flow less */
 void visit__unlist(struct visit *v);    /* new streams to its address begin another */
 void visit__lost_ways(struct visit *v); /* no way is left or coming */
 void visit__no_token(struct visit *v);  /* the pivots may have changed: look again */

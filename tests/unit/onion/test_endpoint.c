@@ -223,7 +223,8 @@ Test(onion_endpoint, a_backend_that_refuses_is_told)
     cr_expect_eq(v.why, ONION_FAIL_REFUSED);
 }
 
-/* ---- link traversals ------------------------------------------------------------------------------ */
+/* ---- link traversals
+ * ------------------------------------------------------------------------------ */
 
 enum { ONE_WAY_MS = 10 }; /* few_init's links */
 
@@ -238,7 +239,8 @@ static double traversals(void)
     return (double)(v.first_ns - v.begun_ns) / 1e6 / ONE_WAY_MS;
 }
 
-/* protocol.md, section 11: lookup 10, request in the build's train 6, answer 6; and what links that aren't up add. */
+/* protocol.md, section 11: lookup 10, request in the build's train 6, answer 6; and what links that
+ * aren't up add. */
 Test(onion_endpoint, the_request_travels_with_the_build)
 {
     visit(80, 500);
