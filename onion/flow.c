@@ -104,6 +104,21 @@ struct onion_flow *flows__open(struct flows *all, uint16_t port, const struct on
     return f;
 }
 
+void flows__judge(struct flows *all, bool (*may)(void *arg, uint16_t port), void *arg)
+{
+    for (bool found = true; found;) { /* users hear of it, and may end others */
+        found = false;
+        list_each (node, &all->all) {
+            struct onion_flow *f = container_of(node, struct onion_flow, node);
+            found = !may(arg, f->port);
+            if (!found)
+                continue;
+            flow_end(f, ONION_FAIL_NO_PORT);
+            break;
+        }
+    }
+}
+
 void flows__heard(struct flows *all, uint16_t port, uint16_t number, const uint8_t *data,
                   size_t len)
 {

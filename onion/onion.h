@@ -114,6 +114,8 @@ struct onion_flow_events {
     void (*datagram)(void *arg, const uint8_t *data, size_t len);
     void (*closed)(void *arg, enum onion_fail why); /* the flow is gone: idle, or its connection */
 };
+/* NULL with `err`: as onion_dial; CYX_ENOENT: its descriptor, which is here, doesn't list the port
+ * for datagrams. If that turns out later `closed` says so. */
 struct onion_flow *onion_flow_open(struct onion *o, const struct onion_target *to,
                                    const struct onion_flow_events *ev, void *arg,
                                    struct cyx_err *err);

@@ -118,6 +118,8 @@ void flows__init(struct flows *f, struct onion *o);
 void flows__end(struct flows *f, enum onion_fail why); /* all are closed */
 struct onion_flow *flows__open(struct flows *f, uint16_t port, const struct onion_flow_events *ev,
                                void *arg);
+/* Ends those whose port `may` says no to. */
+void flows__judge(struct flows *f, bool (*may)(void *arg, uint16_t port), void *arg);
 void flows__heard(struct flows *f, uint16_t port, uint16_t number, const uint8_t *data, size_t len);
 
 /* ---- visits: visit.c, visit_way.c

@@ -189,6 +189,12 @@ static void judge_streams(struct visit *v)
         judge(v, s);
 }
 
+bool visit__takes_datagrams(void *visit, uint16_t port)
+{
+    const struct visit *v = visit;
+    return v->d.inner.ask_ports || onion_inner_has_port(&v->d.inner, port, ONION_PORT_DATAGRAM);
+}
+
 static bool has_bytes(const struct visit *v)
 {
     list_each (node, &v->waiting) {
@@ -219,6 +225,7 @@ static void linger(struct visit *v)
 {
     v->state = VISIT_LINGERING;
     env_timer_in(v->o->env, &v->timer, has_bytes(v) ? 0 : ENV_MS(VISIT__LINGER_MS));
+    flows__judge(&v->flows, visit__takes_datagrams, v);
     judge_streams(v);
     if (has_bytes(v))
         env_timer_in(v->o->env, &v->timer, 0);

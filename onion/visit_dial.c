@@ -33,12 +33,14 @@ struct onion_flow *onion_flow_open(struct onion *o, const struct onion_target *t
     if (onion__is_on(o, err) < 0)
         return NULL;
     struct visit *v = visit__get(o, to->address, &to->isolation);
-    struct onion_flow *f = v != NULL ? flows__open(&v->flows, to->port, ev, arg) : NULL;
+    bool has_port = v == NULL || !v->has_descriptor || visit__takes_datagrams(v, to->port);
+    struct onion_flow *f = v != NULL && has_port ? flows__open(&v->flows, to->port, ev, arg) : NULL;
     if (f != NULL) {
         env_timer_stop(o->env, &v->idle);
         return f;
     }
-    cyx_fail(err, CYX_EFULL, "too many flows at once");
+    cyx_fail(err, has_port ? CYX_EFULL : CYX_ENOENT, "%s",
+             has_port ? "too many flows at once" : onion_fail_text(ONION_FAIL_NO_PORT));
     if (v != NULL)
         visit__lost_user(v);
     return NULL;

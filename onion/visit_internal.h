@@ -119,6 +119,7 @@ void visit__lost_ways(struct visit *v);     /* no way is left or coming */
 void visit__look_again(struct visit *v);    /* for a newer descriptor */
 void visit__expect_answer(struct visit *v); /* a first flight is on its way */
 void visit__no_token(struct visit *v);      /* the pivots may have changed: look again */
+bool visit__takes_datagrams(void *visit, uint16_t port); /* says the descriptor */
 void visit__step(struct visit *v, enum onion_stage stage, enum onion_fail fail, const char *fmt,
                  ...) __attribute__((format(printf, 4, 5)));
 

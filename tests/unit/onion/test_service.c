@@ -367,7 +367,7 @@ Test(onion_service, a_flow_that_was_closed_keeps_no_connection)
     cr_expect(towns_until(&t, 62000, has_no_visit, NULL));
 }
 
-Test(onion_service, datagrams_for_a_port_that_takes_none_are_dropped)
+Test(onion_service, a_flow_to_a_port_that_takes_no_datagrams_is_told_so)
 {
     static struct flowing x = { .port = 80 };
     few_in(&t.few.node[USER], flow_open, &x);
@@ -375,6 +375,8 @@ Test(onion_service, datagrams_for_a_port_that_takes_none_are_dropped)
         few_in(&t.few.node[USER], flow_send, &x);
         towns_run_ms(&t, 50);
     }
+    cr_expect_eq(x.closed, 1u);
+    cr_expect_eq(x.why, ONION_FAIL_NO_PORT);
     cr_expect_eq(inn.flows, 0u);
 }
 

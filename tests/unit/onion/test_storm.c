@@ -135,12 +135,12 @@ static bool is_quiet(void *arg)
            inn.s->n_visitors == 0 && t.at[USER].onion->asks->n_all == 0;
 }
 
-static void storm(uint64_t seed)
+static void storm(uint64_t seed, const struct sim_link *link)
 {
     memset(&inn, 0, sizeof inn);
     memset(guests, 0, sizeof guests);
     n_guests = 0;
-    towns_init(&t, RELAYS, 2, seed, NULL);
+    towns_init(&t, RELAYS, 2, seed, link);
     inn_open(&inn, &t, SERVICE);
     inn_wait(&inn, 20000);
     for (unsigned i = 0; i < STEPS; i++)
@@ -173,11 +173,24 @@ static void storm(uint64_t seed)
 Test(onion_storm, whatever_happens_every_stream_ends_once_and_nothing_is_left)
 {
     for (uint64_t seed = 1; seed <= 8; seed++)
-        storm(seed);
+        storm(seed, NULL);
 }
 
 Test(onion_storm, nor_with_other_seeds)
 {
     for (uint64_t seed = 100; seed <= 107; seed++)
-        storm(seed);
+        storm(seed, NULL);
+}
+
+Test(onion_storm, nor_where_packets_are_lost_and_overtake_each_other)
+{
+    static const struct sim_link lossy = { .latency_min_us = 5000,
+                                           .latency_max_us = 30000,
+                                           .jitter_us = 2000,
+                                           .loss_ppm = 20000,
+                                           .reorder_ppm = 10000,
+                                           .reorder_us = 30000,
+                                           .duplicate_ppm = 5000 };
+    for (uint64_t seed = 1; seed <= 8; seed++)
+        storm(seed, &lossy);
 }

@@ -515,3 +515,47 @@ Test(onion_visit, why_may_be_cancelled_in_its_last_step)
     cr_expect_eq(a.steps, 4u);
     cr_expect_null(a.w);
 }
+
+/* ---- a first flight that is late
+ * ---------------------------------------------------------------------
+ */
+
+static struct few_node *relay_of(const uint8_t id[static 32])
+{
+    for (unsigned i = 0; i < RELAYS; i++)
+        if (memcmp(t.few.node[i].identity->id, id, 32) == 0)
+            return &t.few.node[i];
+    cr_assert_fail("no such relay");
+    return NULL;
+}
+
+Test(onion_visit, a_pivot_that_is_silent_costs_half_a_second_and_another_takes_the_same_flight)
+{
+    guest_dial(&g, &t, USER, 80, 500);
+    for (unsigned i = 0; i < 100000; i++) {
+        if (!list_empty(&user()->all_visits) && the_visit()->state == VISIT_CONNECTING &&
+            the_visit()->ways[0].path != NULL)
+            break;
+        cr_assert(sim_step(t.few.world));
+    }
+    struct few_node *pivot = relay_of(the_visit()->ways[0].pivot.id);
+    sim_node_set_group(pivot->sim, 7);
+    cr_assert(towns_until(&t, 5000, guest_is_over, &g));
+    cr_expect_eq(g.why, ONION_FAIL_NONE, "%s", onion_fail_text(g.why));
+    cr_expect_eq(g.got, 500u);
+    cr_expect_lt(g.first_ns - g.begun_ns, ENV_MS(2000));
+    cr_expect_eq(user()->paths->c.late, 1u);
+    cr_expect_eq(inn.n, 1u, "one stream, however many flights");
+}
+
+Test(onion_visit, with_all_pivots_gone_it_says_so_in_time)
+{
+    for (unsigned i = 0; i < ONION_PIVOTS_MAX; i++)
+        if (inn.s->periods[0].pivots[i].p != NULL)
+            sim_node_set_group(relay_of(inn.s->periods[0].pivots[i].id)->sim, 7);
+    guest_dial(&g, &t, USER, 80, 500);
+    cr_assert(towns_until(&t, VISIT__TOTAL_MS + 1000, guest_is_over, &g));
+    cr_expect(g.why == ONION_FAIL_UNREACHABLE || g.why == ONION_FAIL_TIMEOUT ||
+                  g.why == ONION_FAIL_NO_DESCRIPTOR || g.why == ONION_FAIL_NONE,
+              "%s", onion_fail_text(g.why));
+}
