@@ -37,7 +37,10 @@ enum {
     MESH_PREVIOUS_MS = 10000, /* the previous session still receives */
     MESH_REPLAY_WINDOW = 2048,
     MESH_KEEPALIVE_MS = 20000,
-    MESH_DEAD_MS = 60000, /* nothing valid came although something was sent */
+    MESH_DEAD_MS = 60000,  /* nothing valid came although something was sent */
+    MESH_SUSPECT_MS = 600, /* a peer that is missed has so long to answer one of three PINGs, */
+    MESH_SUSPECT_RTTS = 4, /* ... or so many round trips */
+    MESH_SUSPECT_PINGS = 3,
     MESH_IDLE_MS = 60000, /* no paths, nothing asked: gone before its keys need heirs */
     MESH_ROAM_FACTOR = 3, /* bytes sent for each received, until a PONG came from there */
 

@@ -107,6 +107,8 @@ struct mesh_link {
     uint64_t rx_packets, tx_packets, rx_cells, tx_cells, rekeys, roams;
     uint64_t violation_ns;
     unsigned n_violations;
+    uint64_t suspect_ns, suspect_until_ns; /* when its peer was missed; 0: it isn't */
+    unsigned suspect_pings;
     bool was_over; /* more than a quarter was queued: `writable` is due */
     unsigned cells_since_msg;
 

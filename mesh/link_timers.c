@@ -65,6 +65,45 @@ static uint64_t idle_at(const struct mesh_link *l)
     return later(l->last_use_ns, l->pinged_ns) + ENV_MS(MESH_IDLE_MS);
 }
 
+/* The next PING of a suspicion, or its end. */
+static uint64_t suspect_at(const struct mesh_link *l)
+{
+    if (l->suspect_ns == 0)
+        return LINK__NEVER;
+    uint64_t step = (l->suspect_until_ns - l->suspect_ns) / MESH_SUSPECT_PINGS;
+    return l->suspect_pings < MESH_SUSPECT_PINGS ? l->suspect_ns + l->suspect_pings * step
+                                                 : l->suspect_until_ns;
+}
+
+void mesh_link_suspect(struct mesh_link *l)
+{
+    uint64_t now = mesh__now(l->mesh), wait = ENV_MS(MESH_SUSPECT_MS);
+    if (l->rtt_ns * MESH_SUSPECT_RTTS > wait)
+        wait = l->rtt_ns * MESH_SUSPECT_RTTS;
+    if (l->state != MESH_LINK_UP || l->suspect_ns != 0 || now - l->last_rx_ns < wait / 2)
+        return;
+    l->suspect_ns = now;
+    l->suspect_until_ns = now + wait;
+    l->suspect_pings = 0;
+    mesh__link_arm(l);
+}
+
+/* True when nobody answered. */
+static bool suspect_tick(struct mesh_link *l, uint64_t now)
+{
+    if (l->suspect_ns == 0 || suspect_at(l) > now)
+        return false;
+    if (l->last_rx_ns > l->suspect_ns) {
+        l->suspect_ns = 0;
+        return false;
+    }
+    if (now >= l->suspect_until_ns)
+        return true;
+    l->suspect_pings++;
+    mesh__ping_want(l);
+    return false;
+}
+
 static uint64_t first_ping_ends(const struct mesh_link *l)
 {
     if (list_empty(&l->pings))
@@ -84,6 +123,7 @@ static uint64_t deadline(const struct mesh_link *l)
     at = earlier(at, l->confirm_ns);
     at = earlier(at, dead_at(l));
     at = earlier(at, keepalive_at(l));
+    at = earlier(at, suspect_at(l));
     at = earlier(at, idle_at(l));
     return earlier(at, earlier(l->outbox_ns, l->inbox_ns));
 }
@@ -104,7 +144,7 @@ static bool ends_now(struct mesh_link *l, uint64_t now)
 {
     if (session_end(l) <= now)
         mesh__link_end(l, "its keys expired");
-    else if (dead_at(l) <= now)
+    else if (dead_at(l) <= now || suspect_tick(l, now))
         mesh__link_end(l, "the peer fell silent");
     else if (idle_at(l) <= now)
         mesh_link_close(l, MESH_BYE_IDLE);

@@ -199,6 +199,10 @@ bool mesh_node_contact(struct mesh *m, const struct mesh_node *n, struct mesh_co
  * after failed tries). link_up or link_down follows. It ends by itself after MESH_IDLE_MS in which
  * it carried no path and nobody asked anything. */
 struct mesh_link *mesh_dial(struct mesh *m, const struct mesh_contact *c, struct cyx_err *err);
+/* Somebody above misses an answer over this link: is its peer still there? It is pinged three
+ * times; if nothing at all is heard meanwhile (MESH_SUSPECT_MS, or four round trips), the link
+ * ends. Heard of a moment ago, or asked already: nothing happens. */
+void mesh_link_suspect(struct mesh_link *l);
 /* PINGs keep it up from now on, used or not. */
 void mesh_link_keep(struct mesh_link *l);
 

@@ -137,6 +137,7 @@ static void opened(void *arg, const struct onion_path_built *b)
 static void late(void *arg)
 {
     struct ask_path *p = arg;
+    onion_picker_doubt(p->asks->picker, &p->route);
     ask__fill(p->asks); /* it no longer counts as coming */
 }
 

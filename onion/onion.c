@@ -119,6 +119,15 @@ void onion_stop(struct onion *o, env_fn done, void *arg)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+/* A guard whose link is lost is no choice for the paths that are made anew because of it. */
+static void link_down(void *arg, struct mesh_link *l, const char *why)
+{
+    struct onion *o = arg;
+    (void)why;
+    if (o->picker != NULL)
+        onion_picker_link_down(o->picker, l);
+}
+
 struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onion_config *config,
                            struct cyx_err *err)
 {
@@ -140,6 +149,8 @@ struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onio
     env_timer_init(&o->end, leave, o);
     onion_buffers_init(&o->buffers, 0, 0);
     o->visits = map_create(sizeof(uint8_t[48]), ONION__VISITS);
+    o->watcher = (struct mesh_watcher){ .link_down = link_down, .arg = o };
+    mesh_watch(mesh, &o->watcher);
     o->sw = onion_switch_create(mesh);
     o->paths = o->sw != NULL ? onion_paths_create(o->sw) : NULL;
     if (o->visits != NULL && o->paths != NULL)
@@ -202,6 +213,7 @@ void onion_destroy(struct onion *o)
     onion_picker_destroy(o->picker);
     onion_paths_destroy(o->paths);
     onion_switch_destroy(o->sw);
+    mesh_unwatch(&o->watcher);
     map_destroy(o->visits);
     free(o);
 }

@@ -27,6 +27,7 @@ struct onion {
     struct mesh *mesh;
     struct dht *dht;
     struct onion_config config;
+    struct mesh_watcher watcher; /* the first to hear of links */
     struct onion_switch *sw;
     struct onion_paths *paths;
     struct onion_picker *picker; /* NULL until started */

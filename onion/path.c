@@ -283,6 +283,7 @@ struct onion_paths *onion_paths_create(struct onion_switch *sw)
     p->mesh = onion_switch_mesh(sw);
     p->env = mesh_env(p->mesh);
     list_init(&p->all);
+    env_timer_init(&p->miss, path__miss, p);
     mesh_get_status(p->mesh, &status);
     p->is_paced = !status.is_listed;
     mesh_bucket_init(&p->builds, ONION_BUILDS_LINK, PATH__BUILDS_BURST, env_now_ns(p->env));
@@ -298,6 +299,7 @@ void onion_paths_destroy(struct onion_paths *p)
     while (!list_empty(&p->all))
         onion_path_close(container_of(p->all.next, struct onion_path, node));
     mesh_unwatch(&p->watcher);
+    env_timer_stop(p->env, &p->miss);
     free(p);
 }
 

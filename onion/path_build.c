@@ -25,6 +25,8 @@ static void is_late(struct env_timer *t, void *arg)
     uint64_t end = path->sent_ns + ENV_MS(PATH__GIVE_UP_MS);
     (void)t;
     path->is_late = true;
+    if (path->slot.link != NULL)
+        mesh_link_suspect(path->slot.link);
     p->c.late++;
     env_timer_init(&path->build_timer, give_up, path);
     env_timer_set(p->env, &path->build_timer, end);

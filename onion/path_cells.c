@@ -28,6 +28,8 @@ int onion_path_send(struct onion_path *path, const struct onion_cell *c)
         return code;
     path->counter++;
     path->paths->c.cells_sent++;
+    if (c->command == ONION_CELL_DATA || c->command == ONION_CELL_MSG)
+        path__expect(path);
     return 0;
 }
 
@@ -43,6 +45,52 @@ int path__stats(struct onion_path *path, bool wants_answer)
     return onion_path_send(path, &(struct onion_cell){ .command = ONION_CELL_STATS,
                                                        .payload = payload,
                                                        .len = sizeof payload });
+}
+
+/* ---- silence ----------------------------------------------------------------------------------
+ */
+
+void path__expect(struct onion_path *path)
+{
+    struct onion_paths *p = path->paths;
+    if (path->missing_ns == 0)
+        path->missing_ns = env_now_ns(p->env);
+    if (!p->miss.is_set)
+        env_timer_in(p->env, &p->miss, ENV_MS(PATH__MISS_MS));
+}
+
+static struct onion_path *missing(struct onion_paths *p, uint64_t now)
+{
+    list_each (node, &p->all) {
+        struct onion_path *path = container_of(node, struct onion_path, node);
+        if (path->missing_ns != 0 && now - path->missing_ns >= ENV_MS(PATH__MISS_AFTER_MS))
+            return path;
+    }
+    return NULL;
+}
+
+static bool any_expects(const struct onion_paths *p)
+{
+    list_each (node, &p->all)
+        if (container_of(node, struct onion_path, node)->missing_ns != 0)
+            return true;
+    return false;
+}
+
+/* The first link is asked whether its peer is there, the far end whether it is: what a stranger
+ * beyond it does or doesn't answer proves nothing about the path. */
+void path__miss(struct env_timer *t, void *arg)
+{
+    struct onion_paths *p = arg;
+    uint64_t now = env_now_ns(p->env);
+    struct onion_path *path;
+    while ((path = missing(p, now)) != NULL) {
+        path->missing_ns = 0;
+        mesh_link_suspect(path->slot.link);
+        onion_path_probe(path);
+    }
+    if (any_expects(p))
+        env_timer_in(p->env, t, ENV_MS(PATH__MISS_MS));
 }
 
 /* ---- noise ------------------------------------------------------------------------------------
@@ -103,6 +151,7 @@ static void hold_early(struct onion_path *path, const uint8_t cell[static MESH_C
 
 static void recognised(struct onion_path *path, const struct onion_cell *c)
 {
+    path->missing_ns = 0;
     path->recognised++;
     path->noise_of++;
     path->paths->c.cells_recognised++;

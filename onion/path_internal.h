@@ -17,9 +17,12 @@ enum {
     PATH__OLD_MIN_S = 40 * 60, /* its owner is told that it grows old at a random time from here */
     PATH__OLD_MAX_S = 55 * 60, /* ... to here */
     PATH__LIFE_SPARE_S = 60,   /* relays count from the build's coming: ours ends first */
-    PATH__PROBES = 2,          /* unanswered: the path is dead */
-    PATH__PROBE_MIN_MS = 1000, /* wait for an answer: this, or */
-    PATH__PROBE_FACTOR = 3,    /* ... so many usual builds */
+    PATH__MISS_MS = 100,       /* between looks at paths that bring nothing back; */
+    PATH__MISS_AFTER_MS =
+        750,                  /* ... after this the first link is asked whether its peer is there */
+    PATH__PROBES = 3,         /* unanswered: the path is dead */
+    PATH__PROBE_MIN_MS = 300, /* wait for an answer: this, or */
+    PATH__PROBE_FACTOR = 3,   /* ... so many usual builds */
     PATH__QUEUE =
         MESH_LINK_WRITABLE + 1, /* cells waiting on the first link: `writable` is due then */
     PATH__NOISE_PERCENT = 1,
@@ -35,6 +38,7 @@ struct onion_paths {
     struct list all;
     size_t n;
     uint64_t next_number;
+    struct env_timer miss; /* looks for paths that bring nothing back */
     uint64_t recent[PATH__RECENT];
     unsigned n_recent;
     struct mesh_bucket builds; /* sent: more than an unlisted link's budget is dropped in silence */
@@ -79,7 +83,8 @@ struct onion_path {
     struct onion_window window;
     struct env_timer build_timer, keep_timer, probe_timer, life_timer;
     unsigned probes;
-    uint64_t stats_ns; /* when we sent ours last */
+    uint64_t stats_ns;   /* when we sent ours last */
+    uint64_t missing_ns; /* since when what we send brings nothing back; 0: it does */
     uint64_t sent_ns, opened_ns, build_ns;
     uint64_t recognised, unrecognised, repeated;
     uint64_t noise_ns, noise_cells, noise_of; /* the window in which noise is counted */
@@ -94,6 +99,8 @@ void path__failed(struct onion_path *path, const struct onion_path_built *b);
 void path__begin(struct onion_path *path); /* the link is up: BUILD, when it is its turn */
 void path__reply(struct onion_path *path, const uint8_t train[static ONION_REPLY]);
 void path__opened(struct onion_path *path); /* the timers of an open path */
+void path__expect(struct onion_path *path); /* something was sent that should bring an answer */
+void path__miss(struct env_timer *t, void *arg);
 void path__cell(struct onion_path *path, uint8_t cell[static MESH_CELL]);
 int path__stats(struct onion_path *path, bool wants_answer);
 void path__timers_init(struct onion_path *path);

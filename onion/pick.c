@@ -12,6 +12,15 @@ enum {
     /* All guards failed: more likely our own network is gone than all of them, and each rests for
      * minutes by then. So long after the last failure they are tried again, the same ones. */
     ALL_REST_S = 5,
+    DOUBTS = 32,   /* relays remembered that nothing came back from, */
+    DOUBT_S = 120, /* ... for so long: a relay that was killed waits so long before it takes builds
+                      again */
+};
+
+/* A relay on a route that brought nothing back. */
+struct doubt {
+    uint8_t id[32];
+    uint64_t until_ns;
 };
 
 struct onion_picker {
@@ -22,6 +31,8 @@ struct onion_picker {
     struct onion_guards *guards;
     uint64_t looked_ns;
     bool has_looked;
+    struct doubt doubts[DOUBTS];
+    size_t next_doubt;
     uint64_t failed_ns; /* the last failure of a guard */
 };
 
@@ -142,8 +153,68 @@ bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32])
     return node_of(p, id, &n);
 }
 
+/* ---- doubts -----------------------------------------------------------------------------------
+ * Who makes builds or paths fail can push a client towards others, here as ever: so this lasts two
+ * minutes, costs a relay nothing else, and gives way where nobody else is left. */
+
+static struct doubt *doubt_of(struct onion_picker *p, const uint8_t id[static 32])
+{
+    for (size_t i = 0; i < DOUBTS; i++)
+        if (p->doubts[i].until_ns != 0 && memcmp(p->doubts[i].id, id, 32) == 0)
+            return &p->doubts[i];
+    return NULL;
+}
+
+void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route)
+{
+    for (size_t i = 1; i < route->n_hops; i++) {
+        struct doubt *d = doubt_of(p, route->hops[i].id);
+        if (d == NULL)
+            d = &p->doubts[p->next_doubt++ % DOUBTS];
+        memcpy(d->id, route->hops[i].id, sizeof d->id);
+        d->until_ns = env_now_ns(p->env) + ENV_S(DOUBT_S);
+    }
+}
+
+static void trust(struct onion_picker *p, const struct onion_route *route)
+{
+    for (size_t i = 1; i < route->n_hops; i++) {
+        struct doubt *d = doubt_of(p, route->hops[i].id);
+        if (d != NULL)
+            d->until_ns = 0;
+    }
+}
+
+/* Those of the wish and those in doubt. Returns how many. */
+static size_t exclude_all(struct onion_picker *p, const struct onion_wish *w, uint8_t (*out)[32],
+                          size_t room)
+{
+    size_t n = 0;
+    for (; n < w->n_exclude && n < room; n++)
+        memcpy(out[n], w->exclude[n], 32);
+    for (size_t i = 0; i < DOUBTS && n < room; i++)
+        if (p->doubts[i].until_ns > env_now_ns(p->env))
+            memcpy(out[n++], p->doubts[i].id, 32);
+    return n;
+}
+
 /* ---- routes -----------------------------------------------------------------------------------
  */
+
+/* Without those in doubt, if that is possible. */
+static int choose_best(struct onion_picker *p, const struct onion_wish *w, struct onion_chosen *c,
+                       struct cyx_err *err)
+{
+    uint8_t ids[DOUBTS + 2 * ONION_PIVOTS_MAX][32];
+    struct onion_wish sure = *w;
+    uint64_t now = mesh_time(p->mesh);
+    sure.n_exclude = exclude_all(p, w, ids, sizeof ids / sizeof ids[0]);
+    sure.exclude = (const uint8_t(*)[32])ids;
+    if (sure.n_exclude > w->n_exclude &&
+        onion_choose(c, &sure, p->relays, p->guards, p->env, now, NULL) == 0)
+        return 0;
+    return onion_choose(c, w, p->relays, p->guards, p->env, now, err);
+}
 
 static int choose(struct onion_picker *p, const struct onion_wish *w, struct onion_route *out,
                   struct cyx_err *err)
@@ -152,7 +223,7 @@ static int choose(struct onion_picker *p, const struct onion_wish *w, struct oni
     int code = look(p, err);
     wake_guards(p);
     if (code == 0)
-        code = onion_choose(&c, w, p->relays, p->guards, p->env, mesh_time(p->mesh), err);
+        code = choose_best(p, w, &c, err);
     if (code < 0)
         return code;
     *out = (struct onion_route){ .n_hops = c.n_hops };
@@ -216,6 +287,8 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
                         const struct onion_path_built *b)
 {
     const uint8_t *guard = route->hops[0].id;
+    if (b->code == 0)
+        trust(p, route);
     switch (b->code) {
     case 0:
     case CYX_EREFUSED:
@@ -223,6 +296,7 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
         onion_guards_build_answered(p->guards, guard);
         break;
     case CYX_ETIMEDOUT:
+        onion_picker_doubt(p, route);
         p->failed_ns = env_now_ns(p->env);
         onion_guards_build_silent(p->guards, guard, mesh_time(p->mesh));
         break;
@@ -241,4 +315,12 @@ size_t onion_picker_guards_up(struct onion_picker *p)
     for (size_t i = 0; i < n; i++)
         up += mesh_link_by_id(p->mesh, ids[i]) != NULL;
     return up;
+}
+
+void onion_picker_link_down(struct onion_picker *p, const struct mesh_link *l)
+{
+    struct mesh_link_info info;
+    mesh_link_info(l, &info);
+    if (info.has_id && info.paths > 0)
+        link_failed(p, info.id);
 }

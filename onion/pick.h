@@ -49,5 +49,11 @@ bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32]);
  * books. */
 void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
                         const struct onion_path_built *b);
+/* A link went down that paths went over: if it led to a guard, the next path begins with another.
+ * Before those that had paths on it hear of it. */
+void onion_picker_link_down(struct onion_picker *p, const struct mesh_link *l);
+/* Nothing comes back along this route, and nobody says why: for two minutes other relays are taken
+ * where there are others. The guard is not among those that are passed over. */
+void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route);
 /* Guards linked now. */
 size_t onion_picker_guards_up(struct onion_picker *p);

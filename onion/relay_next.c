@@ -95,8 +95,11 @@ static enum onion_status find_link(struct relay_path *p, const uint8_t *id, stru
 static enum onion_status send_train(struct relay_path *p, const uint8_t *train)
 {
     int code = mesh_train_send(p->next.link, p->next.path, false, train, ONION_TRAIN);
-    if (code == 0)
+    if (code == 0) {
+        mesh_link_suspect(
+            p->next.link); /* is it there? If not its client should know before long */
         return ONION_OK;
+    }
     return code == CYX_ECLOSED ? ONION_NEXT_UNREACHABLE : ONION_BUSY;
 }
 

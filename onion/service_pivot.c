@@ -174,9 +174,17 @@ static void next_opened(void *arg, const struct onion_path_built *b)
     service__changed(p->s);
 }
 
-static const struct onion_path_events up_events = {
-    .opened = next_opened, .cell = heard_cell, .stats = heard_stats, .closed = path_closed
-};
+static void next_late(void *arg)
+{
+    struct service_pivot *v = arg;
+    onion_picker_doubt(v->p->s->o->picker, &v->next_route);
+}
+
+static const struct onion_path_events up_events = { .opened = next_opened,
+                                                    .late = next_late,
+                                                    .cell = heard_cell,
+                                                    .stats = heard_stats,
+                                                    .closed = path_closed };
 
 /* ---- registering
  * ----------------------------------------------------------------------------------- */

@@ -91,6 +91,7 @@ static void conn_path_dead(void *arg)
         return;
     if (w != NULL) {
         w->is_dead = true;
+        onion_picker_doubt(v->o->picker, &w->route);
         onion_path_probe(w->path);
     }
     visit__look_again(v); /* it may be the service that is gone, and back under another key */

@@ -187,6 +187,7 @@ static void late(void *arg)
 {
     struct way *w = arg;
     struct visit *v = w->v;
+    onion_picker_doubt(v->o->picker, &w->route);
     if (v->state < VISIT_LEAVING && v->fetching == NULL)
         (void)way__begin(v);
 }
