@@ -12,7 +12,10 @@ enum {
     /* All guards failed: more likely our own network is gone than all of them, and each rests for
      * minutes by then. So long after the last failure they are tried again, the same ones. */
     ALL_REST_S = 5,
-    DOUBTS = 32,   /* relays remembered that nothing came back from, */
+    LATE_S =
+        10, /* paths begin with the next guard for so long after nothing came back through one; */
+    LATE_MAX_S = 80, /* ... doubles each time, up to here */
+    DOUBTS = 32,     /* relays remembered that nothing came back from, */
     DOUBT_S = 120, /* ... for so long: a relay that was killed waits so long before it takes builds
                       again */
 };
@@ -33,6 +36,9 @@ struct onion_picker {
     bool has_looked;
     struct doubt doubts[DOUBTS];
     size_t next_doubt;
+    uint8_t late_guard[32]; /* nothing came back through it lately: */
+    uint64_t late_until_ns; /* ... until then paths begin with the next one */
+    unsigned n_late;
     uint64_t failed_ns; /* the last failure of a guard */
 };
 
@@ -165,7 +171,27 @@ static struct doubt *doubt_of(struct onion_picker *p, const uint8_t id[static 32
     return NULL;
 }
 
-void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route)
+/* Whose fault it is can't be told, so it doesn't count against the guard: paths begin with the
+ * second one of the set for a while, as they do when they are doubled. A guard that was killed and
+ * started again answers no build for two minutes. */
+static void late_through(struct onion_picker *p, const uint8_t guard[static 32])
+{
+    bool is_again = memcmp(p->late_guard, guard, sizeof p->late_guard) == 0;
+    uint64_t s = LATE_S;
+    p->n_late = is_again ? p->n_late + 1 : 1;
+    for (unsigned i = 1; i < p->n_late && s < LATE_MAX_S; i++)
+        s *= 2;
+    memcpy(p->late_guard, guard, sizeof p->late_guard);
+    p->late_until_ns = env_now_ns(p->env) + ENV_S(s);
+}
+
+static bool is_late(const struct onion_picker *p, const uint8_t guard[static 32])
+{
+    return p->late_until_ns > env_now_ns(p->env) &&
+           memcmp(p->late_guard, guard, sizeof p->late_guard) == 0;
+}
+
+static void doubt_hops(struct onion_picker *p, const struct onion_route *route)
 {
     for (size_t i = 1; i < route->n_hops; i++) {
         struct doubt *d = doubt_of(p, route->hops[i].id);
@@ -176,8 +202,16 @@ void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route)
     }
 }
 
+void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route)
+{
+    late_through(p, route->hops[0].id);
+    doubt_hops(p, route);
+}
+
 static void trust(struct onion_picker *p, const struct onion_route *route)
 {
+    if (memcmp(p->late_guard, route->hops[0].id, sizeof p->late_guard) == 0)
+        p->late_until_ns = p->n_late = 0;
     for (size_t i = 1; i < route->n_hops; i++) {
         struct doubt *d = doubt_of(p, route->hops[i].id);
         if (d != NULL)
@@ -201,8 +235,7 @@ static size_t exclude_all(struct onion_picker *p, const struct onion_wish *w, ui
 /* ---- routes -----------------------------------------------------------------------------------
  */
 
-/* Without those in doubt, if that is possible. */
-static int choose_best(struct onion_picker *p, const struct onion_wish *w, struct onion_chosen *c,
+static int choose_sure(struct onion_picker *p, const struct onion_wish *w, struct onion_chosen *c,
                        struct cyx_err *err)
 {
     uint8_t ids[DOUBTS + 2 * ONION_PIVOTS_MAX][32];
@@ -214,6 +247,19 @@ static int choose_best(struct onion_picker *p, const struct onion_wish *w, struc
         onion_choose(c, &sure, p->relays, p->guards, p->env, now, NULL) == 0)
         return 0;
     return onion_choose(c, w, p->relays, p->guards, p->env, now, err);
+}
+
+/* Without a guard that is late and relays in doubt, as far as that is possible. */
+static int choose_best(struct onion_picker *p, const struct onion_wish *w, struct onion_chosen *c,
+                       struct cyx_err *err)
+{
+    const uint8_t *guards[ONION_GUARDS];
+    struct onion_wish other = *w;
+    size_t n = onion_guards_usable(p->guards, mesh_time(p->mesh), guards);
+    other.skip_guards = n > 1 && is_late(p, guards[0]) ? 1 : 0;
+    if (other.skip_guards > 0 && choose_sure(p, &other, c, NULL) == 0)
+        return 0;
+    return choose_sure(p, w, c, err);
 }
 
 static int choose(struct onion_picker *p, const struct onion_wish *w, struct onion_route *out,
@@ -296,7 +342,7 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
         onion_guards_build_answered(p->guards, guard);
         break;
     case CYX_ETIMEDOUT:
-        onion_picker_doubt(p, route);
+        doubt_hops(p, route);
         p->failed_ns = env_now_ns(p->env);
         onion_guards_build_silent(p->guards, guard, mesh_time(p->mesh));
         break;

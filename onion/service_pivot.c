@@ -174,10 +174,17 @@ static void next_opened(void *arg, const struct onion_path_built *b)
     service__changed(p->s);
 }
 
+/* The late status isn't waited for: another way to the same pivot, with a greater serial. */
 static void next_late(void *arg)
 {
     struct service_pivot *v = arg;
     onion_picker_doubt(v->p->s->o->picker, &v->next_route);
+    onion_path_close(v->next);
+    v->next = NULL;
+    if (v->tries < SERVICE__TRIES)
+        path_begin(v);
+    else
+        pivot_later(v);
 }
 
 static const struct onion_path_events up_events = { .opened = next_opened,
