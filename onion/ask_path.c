@@ -150,7 +150,7 @@ static void closed(void *arg, enum onion_path_end why)
 {
     struct ask_path *p = arg;
     struct onion_asks *a = p->asks;
-    (void)why;
+    onion_picker_ended(a->picker, &p->route, why);
     p->path = NULL;
     p->is_open = false;
     ask__path_lost(p);

@@ -68,8 +68,10 @@ enum drop onion_cell_read(struct onion_cell *out, struct onion_window *w,
     if (c.len > ONION_PAYLOAD || counter == UINT64_MAX)
         return DROP_AUTH;
     c.payload = reader_bytes(&r, c.len);
-    if (!window_is_new(w, counter))
+    if (!window_is_new(w, counter)) {
+        w->repeat = counter;
         return DROP_REPLAY;
+    }
     window_note(w, counter);
     *out = c;
     return DROP_NONE;

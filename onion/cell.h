@@ -38,7 +38,8 @@ struct onion_cell {
 
 /* Counters seen in one direction of a path. */
 struct onion_window {
-    uint64_t top; /* greatest counter seen, plus one */
+    uint64_t top;    /* greatest counter seen, plus one */
+    uint64_t repeat; /* the last counter that came twice */
     uint64_t seen[ONION_COUNTER_WINDOW / 64];
 };
 
@@ -48,8 +49,8 @@ void onion_cell_write(uint8_t out[static MESH_CELL], const struct onion_cell *c,
 void onion_cell_number(uint8_t cell[static MESH_CELL], uint64_t counter);
 /* Recognises: zero bytes, a length in range, a counter new in `w`, which is noted. *out borrows
  * from `cell`. What is behind the payload is not looked at: the cipher vouches for all of the cell.
- * DROP_AUTH: not ours, or changed on the way; DROP_REPLAY: a counter had before, or one too old to
- * tell. Nothing is written or noted then. */
+ * DROP_AUTH: not ours, or changed on the way; DROP_REPLAY: a counter had before (it is in
+ * w->repeat), or one too old to tell. Nothing else is written or noted then. */
 enum drop onion_cell_read(struct onion_cell *out, struct onion_window *w,
                           const uint8_t cell[static MESH_CELL]);
 

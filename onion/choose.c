@@ -2,11 +2,19 @@
 
 #include <string.h>
 
+/* What gives way where nothing fits otherwise. */
+enum leniency {
+    NOTHING,
+    GUARD_EXCLUDED, /* the guard may be one of those excluded: there are three guards and no more,
+                       and whoever can't reach a service for that tells it which they are */
+    ALL_EXCLUDED,   /* in a very small network */
+};
+
 /* A path as it is put together. */
 struct draft {
     const struct onion_wish *w;
     const struct onion_relays *relays;
-    bool no_exclusions; /* in a very small network, where nothing fits otherwise */
+    enum leniency lenient;
     struct onion_kin last_kin;
     const struct onion_candidate *hops[ONION_HOPS_MAX]; /* those chosen, but for a given last one */
     size_t n;
@@ -20,11 +28,11 @@ static bool is_excluded(const struct onion_wish *w, const uint8_t id[static 32])
     return false;
 }
 
-/* May it be a hop beside those that are chosen? */
+/* May it be the next hop, after those that are chosen? */
 static bool fits(const struct draft *d, const struct onion_candidate *r)
 {
     bool is_lab = onion_relays_is_lab(d->relays);
-    if (!d->no_exclusions && is_excluded(d->w, r->id))
+    if (d->lenient < (d->n == 0 ? GUARD_EXCLUDED : ALL_EXCLUDED) && is_excluded(d->w, r->id))
         return false;
     if (d->w->last != NULL && (memcmp(d->w->last, r->id, 32) == 0 ||
                                (!is_lab && onion_kin_is_near(&d->last_kin, &r->kin))))
@@ -99,13 +107,19 @@ static bool try_guards(struct draft *d, unsigned hops, const uint8_t *const *ids
     return false;
 }
 
-/* With as many hops as wished; with 3; and in a very small network without exclusions. */
+static enum leniency most_lenient(const struct draft *d)
+{
+    if (d->w->is_strict)
+        return NOTHING;
+    return onion_relays_len(d->relays) < ONION_FEW_RELAYS ? ALL_EXCLUDED : GUARD_EXCLUDED;
+}
+
+/* With as many hops as wished; with 3; then exclusions give way. */
 static bool draw(struct draft *d, const uint8_t *const *ids, size_t n, const struct onion_guards *g,
                  struct env *env)
 {
-    bool are_few = onion_relays_len(d->relays) < ONION_FEW_RELAYS;
-    for (unsigned round = 0; round < (are_few ? 2u : 1u); round++) {
-        d->no_exclusions = round > 0;
+    for (unsigned lenient = NOTHING; lenient <= most_lenient(d); lenient++) {
+        d->lenient = (enum leniency)lenient;
         for (unsigned hops = d->w->hops; hops >= ONION_HOPS_LEAST; hops--)
             if (try_guards(d, hops, ids, n, g, env))
                 return true;

@@ -25,10 +25,12 @@ enum {
 struct onion_wish {
     const uint8_t *last; /* node id of the last hop (a pivot); NULL: a random one (an END) */
     unsigned hops;       /* 3 or 4 */
-    /* Never in the path, but as `last`: the pivots of the descriptor, ENDs that are asked already,
-     * hops of a path that goes beside this one. */
+    /* Not in the path, but as `last`: the pivots of the descriptor, ENDs that are asked already,
+     * hops of a path that goes beside this one. Where nothing fits otherwise, one of them may be
+     * the guard after all, and anything among so few relays that a rule can't be kept. */
     const uint8_t (*exclude)[32];
     size_t n_exclude;
+    bool is_strict;     /* ... never: CYX_ENOENT instead */
     size_t skip_guards; /* so many of the usable guards are passed over: doubled paths, or a guard
                            that just failed */
 };

@@ -109,15 +109,23 @@ static bool noise_is_much(struct onion_path *path)
            path->noise_cells * 100 > path->noise_of * PATH__NOISE_PERCENT;
 }
 
-/* A cell that came before is noise as well: relays drop what comes twice, so somebody held it back
- * to mark us with it. */
+/* Relays drop what comes again so soon. So it was the guard that sent it twice, which tells nobody
+ * anything, and is no reason to give up the path. */
+static bool is_near_repeat(const struct onion_path *path)
+{
+    return path->window.top - path->window.repeat <= PATH__NEAR_REPEAT;
+}
+
+/* A cell that came long before is noise as well: somebody held it back to mark us with it. */
 static void unrecognised(struct onion_path *path, enum drop why)
 {
-    path->noise_of++;
     if (why == DROP_REPLAY) {
         path->repeated++;
         path->paths->c.cells_repeated++;
+        if (is_near_repeat(path))
+            return;
     }
+    path->noise_of++;
     path->unrecognised++;
     path->paths->c.cells_unrecognised++;
     if (noise_is_much(path))

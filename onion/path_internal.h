@@ -26,6 +26,7 @@ enum {
     PATH__QUEUE =
         MESH_LINK_WRITABLE + 1, /* cells waiting on the first link: `writable` is due then */
     PATH__NOISE_PERCENT = 1,
+    PATH__NEAR_REPEAT = ONION_WINDOW_CELLS / 2, /* counters; half: some are lost on the way */
     PATH__BUILDS_BURST = ONION_BUILDS_LINK_BURST - 2, /* two fewer than relays bear: on the way they
                                                          come closer together */
 };

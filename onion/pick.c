@@ -208,6 +208,23 @@ void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route)
     doubt_hops(p, route);
 }
 
+void onion_picker_ended(struct onion_picker *p, const struct onion_route *route,
+                        enum onion_path_end why)
+{
+    switch (why) {
+    case ONION_PATH_NOISE:
+    case ONION_PATH_SILENT:
+        onion_picker_doubt(p, route);
+        break;
+    case ONION_PATH_DESTROYED: /* somebody beyond the guard went, or says so */
+        doubt_hops(p, route);
+        break;
+    case ONION_PATH_LINK_DOWN: /* the guard's books have it (onion_picker_link_down) */
+    case ONION_PATH_OLD:
+        break;
+    }
+}
+
 static void trust(struct onion_picker *p, const struct onion_route *route)
 {
     if (memcmp(p->late_guard, route->hops[0].id, sizeof p->late_guard) == 0)
@@ -243,6 +260,7 @@ static int choose_sure(struct onion_picker *p, const struct onion_wish *w, struc
     uint64_t now = mesh_time(p->mesh);
     sure.n_exclude = exclude_all(p, w, ids, sizeof ids / sizeof ids[0]);
     sure.exclude = (const uint8_t(*)[32])ids;
+    sure.is_strict = true;
     if (sure.n_exclude > w->n_exclude &&
         onion_choose(c, &sure, p->relays, p->guards, p->env, now, NULL) == 0)
         return 0;

@@ -53,7 +53,13 @@ void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
  * Before those that had paths on it hear of it. */
 void onion_picker_link_down(struct onion_picker *p, const struct mesh_link *l);
 /* Nothing comes back along this route, and nobody says why: for two minutes other relays are taken
- * where there are others. The guard is not among those that are passed over. */
+ * where there are others, and for 10 s (more each time in a row) paths begin with the next guard of
+ * the set. Who is to blame can't be told, so the guard's books say nothing of it. */
 void onion_picker_doubt(struct onion_picker *p, const struct onion_route *route);
+/* A path along this route came to its end. Where a relay on it may be to blame, others are taken
+ * for two minutes; after noise and silence the guard is passed over as well, for seconds at first.
+ */
+void onion_picker_ended(struct onion_picker *p, const struct onion_route *route,
+                        enum onion_path_end why);
 /* Guards linked now. */
 size_t onion_picker_guards_up(struct onion_picker *p);

@@ -127,7 +127,7 @@ static void path_closed(void *arg, enum onion_path_end why)
     struct service_pivot *v = arg;
     struct onion_service *s = v->p->s;
     bool was_steady = env_now_ns(s->o->env) - v->up_ns >= ENV_S(SERVICE__STEADY_S);
-    (void)why;
+    onion_picker_ended(s->o->picker, &v->route, why);
     v->path = NULL;
     v->is_up = v->has_stats = false;
     if (was_steady) {

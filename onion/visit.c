@@ -264,8 +264,10 @@ static void fetched(void *arg, int code, const struct onion_descriptor *d, uint6
     v->d = *d;
     v->has_descriptor = true;
     v->tries = 0;
-    if (!is_known)
+    if (!is_known) {
         v->tried = ways__places(v);
+        v->is_refused = false;
+    }
     visit__step(v, ONION_STAGE_DESCRIPTOR, why, "period %llu, %zu pivots%s",
                 (unsigned long long)d->period, d->inner.n_pivots, ns == 0 ? ", remembered" : "");
     if (v->conn != NULL)
@@ -287,7 +289,7 @@ void visit__no_token(struct visit *v)
     if (v->was_refetched || v->fetching != NULL)
         return;
     v->was_refetched = true;
-    look(v, ONION_FETCH_FRESH);
+    visit__look_again(v);
 }
 
 void visit__look_again(struct visit *v)
@@ -333,16 +335,26 @@ static void rested(struct env_timer *t, void *arg)
         visit__lost_ways(v);
 }
 
-/* What is connected goes on trying, with pauses, until its connection has been silent for too long:
- * networks come back. What isn't yet fails, and says why. */
+/* What is connected goes on until its connection has been silent for too long: networks come back.
+ * What isn't yet does so for a while, unless a pivot itself said no. */
+static bool is_worth_a_rest(const struct visit *v)
+{
+    uint64_t now = env_now_ns(v->o->env);
+    if (v->state == VISIT_OPEN)
+        return now - v->heard_ns < ENV_MS(ONION_IDLE_MS);
+    return v->state == VISIT_CONNECTING && !v->is_refused && v->worst != ONION_FAIL_EFFORT &&
+           now + ENV_MS(VISIT__TOTAL_MS - VISIT__PATIENCE_MS) < v->deadline_ns;
+}
+
+/* Whoever goes on does so after a pause; the others fail, and say why. */
 void visit__lost_ways(struct visit *v)
 {
     if (v->state >= VISIT_LEAVING || v->fetching != NULL || v->rest.is_set)
         return;
-    if (!v->was_refetched) {
-        visit__no_token(v);
-    } else if (v->state == VISIT_OPEN &&
-               env_now_ns(v->o->env) - v->heard_ns < ENV_MS(ONION_IDLE_MS)) {
+    visit__no_token(v);
+    if (v->fetching != NULL)
+        return;
+    if (is_worth_a_rest(v)) {
         rest(v);
     } else {
         enum onion_fail why = v->worst != ONION_FAIL_NONE ? v->worst : ONION_FAIL_UNREACHABLE;

@@ -28,7 +28,9 @@ enum {
                                 machine needs less */
     VISIT__TRIES = 8,        /* ways built in a row without one that works */
     VISIT__TOTAL_MS = 60000, /* for a connection to be there */
-    VISIT__REST_MS = 500,    /* before all pivots are tried again; doubles, up to */
+    VISIT__PATIENCE_MS =
+        20000,            /* ... while no pivot has said no, all are tried again for so long */
+    VISIT__REST_MS = 500, /* before all pivots are tried again; doubles, up to */
     VISIT__REST_MAX_MS = 8000,
     VISIT__STEADY_S = 10, /* a way that lasted so long worked: what was tried counts no more */
     VISIT__NUDGE_MIN_MS = 1000, /* a first flight unanswered for so long, */
@@ -98,7 +100,8 @@ struct visit {
     uint32_t heard;    /* the way the last packet came by, */
     uint64_t heard_ns; /* ... and when */
     unsigned tries;
-    unsigned tried; /* bit i: pivot i was tried in this round */
+    unsigned tried;  /* bit i: pivot i was tried in this round */
+    bool is_refused; /* a pivot said no in this round: not the way's fault */
     uint64_t rest_ms;
     enum onion_fail worst;
     struct env_timer timer, idle, rest, overlap, nudge;

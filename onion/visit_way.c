@@ -46,7 +46,7 @@ bool ways__any_good(const struct visit *v)
 void ways__fresh_round(struct visit *v)
 {
     v->tries = v->tried = 0;
-    v->was_refetched = false;
+    v->was_refetched = v->is_refused = false;
     v->rest_ms = 0;
 }
 
@@ -117,6 +117,7 @@ static void heard_cell(void *arg, const struct onion_cell *c)
     if (c->command == ONION_CELL_CLOSE) {
         bool is_limit = c->len == 1 && c->payload[0] == ONION_CLOSE_LIMIT;
         v->worst = is_limit ? ONION_FAIL_BUSY : ONION_FAIL_UNREACHABLE;
+        v->is_refused = true;
         way__failed(w);
     } else if (c->command == ONION_CELL_DATA && c->kind == ONION_KIND_QUIC) {
         v->heard = w->number;
@@ -177,6 +178,7 @@ static void opened(void *arg, const struct onion_path_built *b)
         way__work(w, seed, b->effort);
         return;
     }
+    v->is_refused |= is_last_hop(w, b);
     if (is_last_hop(w, b) && b->status == ONION_NO_TOKEN)
         visit__no_token(v);
     way__failed(w);
@@ -207,7 +209,7 @@ static void old(void *arg)
 static void closed(void *arg, enum onion_path_end why)
 {
     struct way *w = arg;
-    (void)why;
+    onion_picker_ended(w->v->o->picker, &w->route, why);
     w->path = NULL;
     way__failed(w);
 }
@@ -366,10 +368,9 @@ void ways__beside(struct visit *v)
         way_close(oldest);
         onion_conn_path_down(v->conn, number);
     }
-    if (!way__begin(v)) {
-        v->tried = ways__places(v);
-        (void)way__begin(v);
-    }
-    if (ways__under_way(v) == 0)
-        visit__expect_answer(v); /* nothing to begin: the next look comes all the same */
+    visit__expect_answer(v); /* nothing to begin: the next look comes all the same */
+    if (way__begin(v))
+        return;
+    v->tried = ways__places(v);
+    (void)way__begin(v);
 }

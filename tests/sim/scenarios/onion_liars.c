@@ -174,8 +174,10 @@ static void stale(struct runner *q, struct outcome *out)
 static void begin(struct runner *q, unsigned pass, struct outcome *out)
 {
     uint32_t answer = pass == ROGUE_FLIP ? (uint32_t)run_arg(q->r, "marked") : OTHER_ANSWER;
-    if (pass < ROGUE_KINDS_)
+    if (pass < ROGUE_KINDS_) {
+        rogues_draw(q->g);
         rogues_turn(q->g, (enum rogue_kind)pass);
+    }
     if (pass == PASS_VANISH || pass == PASS_STALE) {
         (pass == PASS_VANISH ? vanish : stale)(q, out);
         return;

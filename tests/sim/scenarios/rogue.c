@@ -357,20 +357,25 @@ void __wrap_end__answer(struct end_path *p, uint32_t id, enum mesh_rpc_status st
 struct rogues *rogues_create(struct maze *m, unsigned percent)
 {
     struct rogues *g = calloc(1, sizeof *g);
-    uint32_t rest = m->o.relays - m->o.contacts, due = m->o.relays * percent / 100;
     if (g == NULL || gang != NULL)
         abort();
     g->maze = m;
+    g->percent = percent;
     list_init(&g->held);
+    gang = g;
+    rogues_draw(g);
+    return g;
+}
+
+void rogues_draw(struct rogues *g)
+{
+    struct maze *m = g->maze;
+    uint32_t rest = m->o.relays - m->o.contacts, due = m->o.relays * g->percent / 100;
     /* Each is taken with the probability that makes the share exact. */
     for (uint32_t i = m->o.contacts; i < m->o.relays; i++, rest--) {
-        if (sim_random_below(m->w, rest) >= due)
-            continue;
-        due--;
-        m->nodes[i]->is_rogue = true;
+        m->nodes[i]->is_rogue = sim_random_below(m->w, rest) < due;
+        due -= m->nodes[i]->is_rogue;
     }
-    gang = g;
-    return g;
 }
 
 void rogues_recruit(struct rogues *g, const uint8_t id[static 32])

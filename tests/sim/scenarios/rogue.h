@@ -30,6 +30,7 @@ const char *rogue_name(enum rogue_kind k);
 
 struct rogues {
     struct maze *maze;
+    unsigned percent;
     enum rogue_kind kind;
     uint64_t touched; /* cells, trains or answers that were lied about */
     uint64_t cells;   /* that they were asked to send */
@@ -43,9 +44,11 @@ struct rogues {
 
 /* That share of the relays (contacts apart) belongs to the gang; it behaves until rogues_turn. */
 struct rogues *rogues_create(struct maze *m, unsigned percent);
+/* Others take their place: nobody has made up their mind about them yet. */
+void rogues_draw(struct rogues *g);
 /* The relay with that id joins until the next rogues_turn to ROGUE_NONE. */
 void rogues_recruit(struct rogues *g, const uint8_t id[static 32]);
-/* The relay with that id leaves the gang for good. */
+/* The relay with that id leaves the gang until the next rogues_draw. */
 void rogues_spare(struct rogues *g, const uint8_t id[static 32]);
 void rogues_turn(struct rogues *g, enum rogue_kind kind);
 void rogues_destroy(struct rogues *g); /* after maze_destroy */

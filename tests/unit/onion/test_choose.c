@@ -70,7 +70,8 @@ static void path_check(const struct rig *r, const struct onion_wish *w,
         cr_assert_not_null(n);
         cr_assert_arr_eq(p->hops[i].onion_key, n->onion_key, 32);
         cr_assert_arr_neq(n->id, r->c->self, 32);
-        cr_assert(is_given || !is_in(w->exclude, w->n_exclude, n->id), "hop %zu is excluded", i);
+        cr_assert(is_given || (i == 0 && !w->is_strict) || !is_in(w->exclude, w->n_exclude, n->id),
+                  "hop %zu is excluded", i);
         onion_kin_of(&kin[i], n);
         for (size_t k = 0; k < i; k++) {
             cr_assert_arr_neq(p->hops[k].id, n->id, 32);
@@ -88,7 +89,8 @@ static struct onion_wish random_wish(struct rig *r, uint8_t exclude[8][32])
     struct env *env = &r->c->dice.env;
     struct onion_wish w = { .hops = 3 + (unsigned)env_random_below(env, 2),
                             .exclude = (const uint8_t(*)[32])exclude,
-                            .n_exclude = (size_t)env_random_below(env, 9) };
+                            .n_exclude = (size_t)env_random_below(env, 9),
+                            .is_strict = env_random_below(env, 2) == 0 };
     for (size_t i = 0; i < w.n_exclude; i++)
         memcpy(exclude[i], r->c->nodes[env_random_below(env, r->c->n)].id, 32);
     if (env_random_below(env, 2) == 0)
@@ -150,7 +152,14 @@ Test(onion_choose, first_hop_is_the_first_guard_that_fits)
     cr_assert_eq(choose(&r, &w, &p), 0);
     cr_expect_arr_eq(p.hops[0].id, guards[2].id, 32);
     onion_guards_link_failed(r.g, guards[2].id, r.c->now);
-    cr_expect_eq(choose(&r, &w, &p), CYX_ENOENT, "the rule holds where there are many relays");
+    w.is_strict = true;
+    cr_expect_eq(choose(&r, &w, &p), CYX_ENOENT);
+    w.is_strict =
+        false; /* no other guard is left: one of those excluded, in the first place only */
+    cr_assert_eq(choose(&r, &w, &p), 0);
+    cr_expect_arr_eq(p.hops[0].id, guards[0].id, 32);
+    for (size_t i = 1; i < p.n_hops; i++)
+        cr_expect_not(is_in(w.exclude, 2, p.hops[i].id));
     for (size_t i = 0; i < 3; i++)
         onion_guards_link_failed(r.g, guards[i].id, r.c->now);
     cr_expect_eq(choose(&r, &w, &p), CYX_EAGAIN);

@@ -271,7 +271,8 @@ static void feed_copy(void *arg)
         path__cell(w.path, cell);
 }
 
-Test(onion_path, a_cell_that_comes_again_is_noise)
+/* The far end's answer, kept in `copy`. */
+static void tap_answer(void)
 {
     static struct onion_slot_ops ops;
     open_end();
@@ -281,9 +282,28 @@ Test(onion_path, a_cell_that_comes_again_is_noise)
     onion_path_probe(w.path);
     towns_run_ms(&t, 500);
     cr_assert_eq(w.stats, 1u);
+}
+
+static void feed_copies(void)
+{
     for (unsigned i = 0; i <= ONION_NOISE_CELLS; i++)
         few_in(&t.few.node[USER], feed_copy, NULL);
     cr_expect_eq(w.stats, 1u, "it does nothing twice");
+}
+
+Test(onion_path, a_cell_that_comes_again_at_once_is_the_guards_doing_and_does_no_harm)
+{
+    tap_answer();
+    feed_copies();
+    cr_expect_eq(w.closed, 0u);
+    cr_expect_eq(w.path->repeated, ONION_NOISE_CELLS + 1u);
+}
+
+Test(onion_path, a_cell_that_comes_again_much_later_is_noise)
+{
+    tap_answer();
+    w.path->window.top += ONION_WINDOW_CELLS;
+    feed_copies();
     cr_expect_eq(w.closed, 1u);
     cr_expect_eq(w.why, ONION_PATH_NOISE);
 }
