@@ -100,7 +100,7 @@ static bool grow(struct dht_roster *r)
 static bool prefix_add(struct dht_roster *r, uint64_t prefix)
 {
     size_t before = mesh_prefix_count_get(r->prefixes, prefix);
-    if (!mesh_prefix_count_add(r->prefixes, prefix))
+    if (!mesh_prefix_count_add(r->prefixes, prefix, NULL))
         return false;
     r->n_prefixes += before == 0;
     return true;

@@ -144,7 +144,10 @@ bool mesh_prefix_budget_take(struct mesh_prefix_budget *p, uint64_t prefix, uint
 struct prefix_count {
     struct greedy_item greedy; /* weight: the count */
     uint64_t prefix;
+    struct list members;
 };
+
+enum { GREATEST_SCAN = 64 };
 
 struct mesh_prefix_count {
     struct map *by_prefix;
@@ -188,7 +191,7 @@ size_t mesh_prefix_count_get(const struct mesh_prefix_count *p, uint64_t prefix)
     return c != NULL ? c->greedy.weight : 0;
 }
 
-bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix)
+bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix, struct list *member)
 {
     struct prefix_count *c = map_get(p->by_prefix, &prefix);
     if (c == NULL) {
@@ -196,6 +199,7 @@ bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix)
         if (c == NULL)
             return false;
         greedy_item_init(&c->greedy);
+        list_init(&c->members);
         c->prefix = prefix;
         if (map_put(p->by_prefix, &prefix, c) < 0) {
             free(c);
@@ -203,7 +207,15 @@ bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix)
         }
     }
     greedy_set(&p->greedy, &c->greedy, c->greedy.weight + 1);
+    if (member != NULL)
+        list_push_back(&c->members, member);
     return true;
+}
+
+struct list *mesh_prefix_count_members(struct mesh_prefix_count *p, uint64_t prefix)
+{
+    struct prefix_count *c = map_get(p->by_prefix, &prefix);
+    return c != NULL ? &c->members : NULL;
 }
 
 void mesh_prefix_count_sub(struct mesh_prefix_count *p, uint64_t prefix)
@@ -220,8 +232,7 @@ void mesh_prefix_count_sub(struct mesh_prefix_count *p, uint64_t prefix)
 
 uint64_t mesh_prefix_count_greatest(const struct mesh_prefix_count *p, size_t *n)
 {
-    /* Exact: the top list is short when counts are great, and with counts of 1 all are equal. */
-    struct greedy_item *it = greedy_top(&p->greedy, SIZE_MAX);
+    struct greedy_item *it = greedy_top(&p->greedy, GREATEST_SCAN);
     *n = it != NULL ? it->weight : 0;
     return it != NULL ? container_of(it, struct prefix_count, greedy)->prefix : 0;
 }

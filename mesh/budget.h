@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 struct mesh_bucket {
     uint64_t rate;   /* tokens a second */
     uint64_t burst;  /* most tokens held */
@@ -29,8 +31,11 @@ struct mesh_prefix_count;
 struct mesh_prefix_count *mesh_prefix_count_create(void);
 void mesh_prefix_count_destroy(struct mesh_prefix_count *p);
 size_t mesh_prefix_count_get(const struct mesh_prefix_count *p, uint64_t prefix);
-/* False when memory is out. */
-bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix);
+/* `member`, if any, is put at the end of the prefix's list, and must be out of it before its count
+ * is taken back. False when memory is out. */
+bool mesh_prefix_count_add(struct mesh_prefix_count *p, uint64_t prefix, struct list *member);
 void mesh_prefix_count_sub(struct mesh_prefix_count *p, uint64_t prefix);
-/* The prefix that holds most (0 when empty) and how many. */
+/* The members' list, or NULL where nothing is counted. */
+struct list *mesh_prefix_count_members(struct mesh_prefix_count *p, uint64_t prefix);
+/* The prefix that holds most, or nearly (greedy_top), 0 when empty; and how many. */
 uint64_t mesh_prefix_count_greatest(const struct mesh_prefix_count *p, size_t *n);

@@ -97,7 +97,7 @@ int mesh__half_open_add(struct mesh *m, struct mesh__keys *k, const struct mesh_
 {
     make_room(m, half->prefix);
     struct entry *e = calloc(1, sizeof *e);
-    if (e == NULL || !mesh_prefix_count_add(m->half_prefixes, half->prefix)) {
+    if (e == NULL || !mesh_prefix_count_add(m->half_prefixes, half->prefix, NULL)) {
         free(e);
         return CYX_ENOMEM;
     }

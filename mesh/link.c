@@ -62,6 +62,8 @@ bool mesh__link_self(const struct mesh_link *l, struct mesh_hs_self *out)
 static void init_lists(struct mesh_link *l)
 {
     list_init(&l->all);
+    list_init(&l->turn);
+    list_init(&l->by_prefix);
     list_init(&l->queue);
     list_init(&l->pings);
     list_init(&l->calls);
@@ -96,11 +98,12 @@ struct mesh_link *mesh__link_create(struct mesh *m, const uint8_t key[static 32]
     init_lists(l);
     init_counters(l, mesh__now(m));
     env_timer_init(&l->timer, mesh__link_timer, l);
-    if (!mesh_prefix_count_add(m->prefixes, prefix)) {
+    if (!mesh_prefix_count_add(m->prefixes, prefix, &l->by_prefix)) {
         free(l);
         return NULL;
     }
     if (mesh__link_key_add(l) != 0) {
+        list_del(&l->by_prefix);
         mesh_prefix_count_sub(m->prefixes, prefix);
         free(l);
         return NULL;
@@ -109,6 +112,7 @@ struct mesh_link *mesh__link_create(struct mesh *m, const uint8_t key[static 32]
     l->number =
         ++m->next_number * (m->config.n_workers > 1 ? m->config.n_workers : 1) + m->config.worker;
     list_push_back(&m->links, &l->all);
+    list_push_back(&m->turns, &l->turn);
     m->n_links++;
     return l;
 }
@@ -175,6 +179,8 @@ static void enter_closing(struct mesh_link *l)
         mesh__row_close(m);
     m->n_links--;
     m->n.links_down++;
+    list_del(&l->turn);
+    list_del(&l->by_prefix);
     mesh_prefix_count_sub(m->prefixes, l->prefix);
     mesh__link_key_remove(l);
     if (l->has_id && map_get(m->by_id, l->id) == l)
@@ -366,9 +372,11 @@ void mesh__link_set_addr(struct mesh_link *l, const struct env_addr *a)
     uint64_t prefix = env_addr_prefix(a);
     l->addr = *a;
     l->roam_rx = l->roam_tx = 0;
-    if (prefix == l->prefix || !mesh_prefix_count_add(m->prefixes, prefix))
+    if (prefix == l->prefix || !mesh_prefix_count_add(m->prefixes, prefix, NULL))
         return;
+    list_del(&l->by_prefix);
     mesh_prefix_count_sub(m->prefixes, l->prefix);
+    list_push_back(mesh_prefix_count_members(m->prefixes, prefix), &l->by_prefix);
     l->prefix = prefix;
     if (l->inbox != NULL)
         mesh_inbox_set_prefix(l->inbox, prefix);

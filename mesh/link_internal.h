@@ -72,6 +72,8 @@ struct mesh_link {
     enum mesh_link_state state; /* written by link_set_state alone */
     uint32_t number;
     struct list all;        /* mesh->links */
+    struct list turn;       /* mesh->turns, until CLOSING */
+    struct list by_prefix;  /* members of its prefix in mesh->prefixes, until CLOSING */
     struct list queue;      /* mesh->dirty, or mesh->ending once CLOSING */
     struct env_timer timer; /* the earliest of all deadlines below */
 

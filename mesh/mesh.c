@@ -60,6 +60,7 @@ static void set_config(struct mesh *m, const struct mesh_config *c)
 static void init_lists(struct mesh *m)
 {
     list_init(&m->links);
+    list_init(&m->turns);
     list_init(&m->half_opens);
     list_init(&m->ending);
     list_init(&m->dirty);

@@ -155,6 +155,7 @@ struct mesh {
 
     /* tables */
     struct list links;   /* all, until their memory goes */
+    struct list turns;   /* those not CLOSING; looked at for one to shed, the last ones lately */
     struct map *by_key;  /* peer's link key and which of ours -> link: link_key.c */
     struct map *by_id;   /* proven node id -> link */
     struct map *indices; /* our session index -> struct mesh__keys */

@@ -99,7 +99,7 @@ Test(mesh_budget, counts_name_the_prefix_that_holds_most)
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         uint64_t prefix = x % 50;
         if ((x >> 20) % 5 < 3) {
-            cr_assert(mesh_prefix_count_add(p, prefix));
+            cr_assert(mesh_prefix_count_add(p, prefix, NULL));
             have[prefix]++;
         } else {
             mesh_prefix_count_sub(p, prefix);

@@ -208,6 +208,24 @@ Test(mesh_link_limits, at_the_bound_the_idlest_link_goes)
     few_fini(&f);
 }
 
+Test(mesh_link_limits, where_no_prefix_has_more_than_others_the_idlest_goes_not_the_oldest)
+{
+    struct few f;
+    many_dial_one(&f, 8, 4, 4, true, true);
+    struct mesh *m = f.node[0].mesh;
+    struct mesh_link *oldest = mesh_link_by_id(m, mesh_identity_of(f.node[1].mesh)->id);
+    cr_assert_not_null(oldest);
+    oldest->last_use_ns = mesh__now(m);
+    struct few_node *last = add_strict(&f, 5);
+    few_boot(last);
+    cr_assert_not_null(few_dial(last, &f.node[0]));
+    few_run_ms(&f, 200);
+    cr_expect_eq(m->n.links_shed, 1u);
+    cr_expect_eq(f.node[1].downs, 0u);
+    cr_expect_eq(f.node[2].downs, 1u);
+    few_fini(&f);
+}
+
 Test(mesh_link_limits, one_prefix_gets_an_eighth_of_the_links)
 {
     struct few f;
