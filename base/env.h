@@ -142,6 +142,7 @@ typedef void (*env_done_fn)(void *arg, int code);
  */
 
 struct env_work;
+struct env_trail;
 
 /* Runs `work(arg)` on a pool thread, then `done(arg, code)` on the loop: code 0, or CYX_ECANCELED
  * when env_work_cancel came before it started or the environment is closing. */
@@ -196,6 +197,12 @@ struct env_ops {
                      struct cyx_err *);
     void (*blob_store)(struct env *, const char *name, const uint8_t *data, size_t len, env_done_fn,
                        void *arg);
+
+    /* all may be NULL together: an environment that keeps no trails */
+    int (*trail_load)(struct env *, const char *name, uint8_t *buf, size_t cap, size_t *len);
+    int (*trail_open)(struct env *, const char *name, bool is_anew, struct env_trail **);
+    int (*trail_add)(struct env_trail *, const uint8_t *data, size_t len);
+    void (*trail_close)(struct env_trail *);
 
     int (*work)(struct env *, env_work_fn, env_done_fn, void *arg, struct env_work **);
     void (*work_cancel)(struct env_work *);
@@ -487,6 +494,40 @@ static inline void env_blob_store(struct env *e, const char *name, const uint8_t
                                   env_done_fn done, void *arg)
 {
     e->ops->blob_store(e, name, data, len, done, arg);
+}
+
+/* Trails: bytes added one after another that outlive the program, whatever ends it, but not the
+ * machine: for what can't wait for a disk. Loaded at start only (it blocks): CYX_ENOENT when there
+ * is none, or the machine was started again since; CYX_EFULL when longer than cap (*len says how
+ * long); CYX_EIO. Names
+ * are those of blobs, and no blob's. */
+static inline CYX_MUST_USE int env_trail_load(struct env *e, const char *name, uint8_t *buf,
+                                              size_t cap, size_t *len)
+{
+    return e->ops->trail_load != NULL ? e->ops->trail_load(e, name, buf, cap, len) : CYX_ENOENT;
+}
+
+/* To add to it; empty if it is begun anew, or if nothing could be loaded. 0, or CYX_ENOSPC,
+ * CYX_EIO, CYX_ENOMEM, CYX_EUNSUPPORTED: *out is NULL. One at a time for each name. */
+static inline CYX_MUST_USE int env_trail_open(struct env *e, const char *name, bool is_anew,
+                                              struct env_trail **out)
+{
+    *out = NULL;
+    return e->ops->trail_open != NULL ? e->ops->trail_open(e, name, is_anew, out)
+                                      : CYX_EUNSUPPORTED;
+}
+
+/* All of it, or nothing. With 0 the bytes outlive the program from now on; CYX_ENOSPC, CYX_EIO. */
+static inline CYX_MUST_USE int env_trail_add(struct env *e, struct env_trail *t,
+                                             const uint8_t *data, size_t len)
+{
+    return e->ops->trail_add(t, data, len);
+}
+
+static inline void env_trail_close(struct env *e, struct env_trail *t) /* NULL is fine */
+{
+    if (t != NULL)
+        e->ops->trail_close(t);
 }
 
 /* 0 or CYX_ENOMEM; *out may be NULL when it is never cancelled; it is valid until `done`. */

@@ -15,9 +15,16 @@
  *
  * - Start; the file is a saved set. Nothing is accepted until the file that says "in use" is on
  *   disk. Killed before that: the saved set still stands, and is complete. After: see next.
- * - Start; the file is "in use": an earlier run was killed at any moment. All it ever accepted was
- *   at or below the file's ceiling, or the ceiling of a file before it, and ceilings only rise
- * (over restarts too): the floor is ceiling + 1.
+ * - Start; the file is "in use", and the trails of the run that it names are there: the program was
+ *   killed at any moment, the machine wasn't. Nothing was accepted before it was in a trail, and
+ * the file named a run's trails before they counted: the cache is what it was, and goes on. A turn
+ * of the generations that was cut short has lost the one before the current one: its greatest stamp
+ *   stands at the head of the current one's trail, and the floor rises above it.
+ * - A trail can't be written: from then on nothing is accepted until a file that names no trails is
+ *   on disk; the next turn begins new ones.
+ * - Start; the file is "in use", without trails: an earlier run was killed with its machine. All it
+ *   ever accepted was at or below the file's ceiling, or the ceiling of a file before it, and
+ * ceilings only rise (over restarts too): the floor is ceiling + 1.
  * - Start; there is no file, or it names none of our keys, or it is damaged: nothing is known but
  * T, which may lag. The floor is max(T, now) + 60 + that lag + 1. New keys need no file.
  * - The next minute's ceiling is being written. Killed: either file is right. The disk refuses: the
@@ -51,7 +58,9 @@ struct onion_replay {
     struct {
         uint64_t ceiling;
         struct onion__key_names names;
+        uint8_t run[ONION__REPLAY_RUN];
     } on_disk, in_flight;
+    struct onion__trails trails;     /* of now.run, if that isn't zero */
     struct onion__key_names lineage; /* keys whose builds the generations remember */
     bool is_storing;
     uint64_t clock; /* network time as last heard */
@@ -74,6 +83,31 @@ static uint64_t sum(uint64_t a, uint64_t b)
 static uint64_t greater(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+/* ---- trails ---------------------------------------------------------------------------------- */
+
+static void run_end(struct onion_replay *r)
+{
+    onion__trails_close(&r->trails);
+    memset(r->now.run, 0, sizeof r->now.run);
+}
+
+static void run_begin(struct onion_replay *r)
+{
+    env_random(r->env, r->now.run, sizeof r->now.run);
+    if (onion__trails_begin(&r->trails, &r->now) != 0)
+        run_end(r);
+}
+
+static bool has_run(const struct onion_replay *r)
+{
+    return r->trails.now != NULL;
+}
+
+static bool is_run_on_disk(const struct onion_replay *r)
+{
+    return memcmp(r->on_disk.run, r->now.run, sizeof r->now.run) == 0;
 }
 
 /* ---- generations ----------------------------------------------------------------------------- */
@@ -100,6 +134,10 @@ static void rotate(struct onion_replay *r, uint64_t now)
     g[0] = (struct onion__generation){ .start = now };
     if (is_over)
         forget(r, &g[1]);
+    if (!has_run(r))
+        run_begin(r);
+    else if (onion__trails_turn(&r->trails, &r->now) != 0)
+        run_end(r);
 }
 
 static uint64_t hash_of(const struct onion_replay *r, const uint8_t e[static 32])
@@ -156,6 +194,7 @@ static void release(struct onion_replay *r)
 {
     if (!r->is_closed || r->n_stores_open > 0)
         return;
+    onion__trails_close(&r->trails);
     onion__replay_file_clear(&r->now);
     free(r);
 }
@@ -182,7 +221,8 @@ static void keep_ahead(struct onion_replay *r, uint64_t now)
     uint64_t want = sum(now, ONION_STAMP_FUTURE_S + ONION_REPLAY_LEAD_S);
     want -= want % MINUTE; /* as stamps are */
     r->clock = now;
-    bool is_ahead = r->on_disk.ceiling >= want && names_ours(&r->on_disk.names, r->identity);
+    bool is_ahead = r->on_disk.ceiling >= want && is_run_on_disk(r) &&
+                    names_ours(&r->on_disk.names, r->identity);
     if (is_ahead || r->is_storing || r->is_stopped || (r->is_failing && now == r->tried))
         return;
     r->now.ceiling = greater(r->now.ceiling, want);
@@ -191,6 +231,7 @@ static void keep_ahead(struct onion_replay *r, uint64_t now)
         r->lineage = r->now.names; /* a rotation; all new ones wait for onion_replay_renewed */
     r->in_flight.ceiling = r->now.ceiling;
     r->in_flight.names = r->now.names;
+    memcpy(r->in_flight.run, r->now.run, sizeof r->in_flight.run);
     int len = onion__replay_encode(&r->now, file, sizeof file);
     if (len < 0)
         return; /* can't be: this form has one size */
@@ -244,12 +285,14 @@ static int begin(struct onion_replay *r, const struct onion_replay_start *start)
         r->now.ceiling =
             sum(greater(start->greatest, start->now), ONION_STAMP_FUTURE_S + ONION_REPLAY_LAG_S);
         r->now.floor = sum(r->now.ceiling, 1);
-    } else if (file.is_saved) {
-        r->past = ONION_REPLAY_SAVED;
+    } else if (file.is_saved || (code = onion__trails_resume(&r->trails, &file)) == 0) {
+        r->past = file.is_saved ? ONION_REPLAY_SAVED : ONION_REPLAY_KEPT;
         onion__replay_file_clear(&r->now);
         r->now = file;
         r->now.is_saved = false; /* the next that is written is in use */
         return 0;                /* its sets are ours */
+    } else if (code == CYX_ENOMEM) {
+        return code;
     } else {
         r->past = ONION_REPLAY_CRASHED;
         r->now.ceiling = file.ceiling;
@@ -267,12 +310,15 @@ struct onion_replay *onion_replay_open(struct env *env, const struct onion_repla
         r->env = env;
         r->identity = start->identity;
         r->lineage = names_of(r->identity);
+        r->trails.env = env;
     }
     if (r == NULL || begin(r, start) != 0) {
         onion_replay_close(r);
         (void)cyx_fail(err, CYX_ENOMEM, "no memory for the replay cache of path builds");
         return NULL;
     }
+    if (!has_run(r))
+        run_begin(r);
     keep_ahead(r, start->now);
     return r;
 }
@@ -292,7 +338,8 @@ void onion_replay_close(struct onion_replay *r)
 /* The greatest stamp that may be accepted now; 0: none. */
 static uint64_t ceiling(const struct onion_replay *r)
 {
-    bool is_ready = !r->is_stopped && names_ours(&r->on_disk.names, r->identity);
+    bool is_ready =
+        !r->is_stopped && is_run_on_disk(r) && names_ours(&r->on_disk.names, r->identity);
     return is_ready ? r->on_disk.ceiling : 0;
 }
 
@@ -327,7 +374,12 @@ enum drop onion_replay_enter(struct onion_replay *r, const uint8_t e[static 32],
         return DROP_EXPIRED;
     if (stamp > ceiling(r))
         return DROP_STATE;
-    if (onion__set_add(&g->seen, hash_of(r, e)) != 0)
+    uint64_t hash = hash_of(r, e);
+    if (has_run(r) && onion__trails_add(&r->trails, hash, stamp) != 0) {
+        run_end(r);
+        return DROP_STATE;
+    }
+    if (onion__set_add(&g->seen, hash) != 0)
         return DROP_MEMORY;
     g->newest = greater(g->newest, stamp);
     return DROP_NONE;
@@ -356,6 +408,7 @@ void onion_replay_renewed(struct onion_replay *r, uint64_t now)
         return; /* keys that builds were accepted under: nothing may be forgotten */
     begin_empty(r, now);
     r->lineage = names_of(r->identity);
+    run_begin(r);
     keep_ahead(r, now);
 }
 
@@ -368,6 +421,8 @@ static void saved_stored(void *arg, int code)
     void *done_arg = r->stopped_arg;
     r->n_stores_open--;
     note_result(r, code);
+    if (code == 0)
+        onion__trails_empty(&r->trails); /* no trace is left of what isn't needed */
     release(r);
     if (done != NULL)
         done(done_arg, code);

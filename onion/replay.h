@@ -26,7 +26,7 @@
 enum {
     ONION_REPLAY_TICK_S = 10,
     /* How long before a stamp becomes acceptable the file that allows it is written: two ticks. A
-     * crash costs a relay 80 to 140 s of builds. */
+     * crash of the machine costs a relay 80 to 140 s of builds, one of the program none. */
     ONION_REPLAY_LEAD_S = 20,
     /* T is written once a minute; a file that is lost leaves nothing better to go by. */
     ONION_REPLAY_LAG_S = 120,
@@ -41,6 +41,7 @@ struct onion_replay;
 enum onion_replay_past {
     ONION_REPLAY_NEW_KEYS, /* there were none */
     ONION_REPLAY_SAVED,    /* all of it: a clean stop */
+    ONION_REPLAY_KEPT,     /* all of it: only the program ended */
     ONION_REPLAY_CRASHED,  /* a bound on their stamps */
     ONION_REPLAY_LOST,     /* nothing but T: no file, or one of other keys, or a damaged one */
 };

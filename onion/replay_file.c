@@ -1,11 +1,12 @@
 /* onion/replay_file.c - the replay cache as bytes on disk. Layout:
  *
  *   0   8   magic "cyx-rpl1"
- *   8   1   version = 1
+ *   8   1   version = 2
  *   9   1   1 when saved by a clean stop, 0 while in use
  *   10  8   floor
  *   18  8   ceiling
  *   26  48  first 8 bytes of each onion key, zero for an empty slot
+ *   74  16  run: of the trails that have what was accepted since; zero: there are none
  *   when saved: key of the hashes 16; then for the current generation and the one before
  *       start 8, greatest stamp 8, entries 4, hashes 8 each
  *   32 H("cyx replay file", all before) */
@@ -19,8 +20,8 @@
 
 enum {
     MAGIC = 8,
-    FILE_VERSION = 1,
-    HEAD = MAGIC + 2 + 8 + 8 + 8 * MESH_ONION_KEYS,
+    FILE_VERSION = 2,
+    HEAD = MAGIC + 2 + 8 + 8 + 8 * MESH_ONION_KEYS + ONION__REPLAY_RUN,
     GENERATION_HEAD = 8 + 8 + 4,
     HASH = 8,
     CHECKSUM = CRYPTO_HASH,
@@ -74,6 +75,7 @@ int onion__replay_encode(const struct onion__replay_file *f, uint8_t *out, size_
     writer_u64(&w, f->ceiling);
     for (size_t i = 0; i < MESH_ONION_KEYS; i++)
         writer_u64(&w, f->names.of[i]);
+    writer_copy(&w, f->run, sizeof f->run);
     if (f->is_saved) {
         writer_copy(&w, f->key, sizeof f->key);
         for (size_t i = 0; i < ONION__GENERATIONS; i++)
@@ -112,6 +114,7 @@ static int body_get(struct reader *r, struct onion__replay_file *f)
     f->ceiling = reader_u64(r);
     for (size_t i = 0; i < MESH_ONION_KEYS; i++)
         f->names.of[i] = reader_u64(r);
+    reader_copy(r, f->run, sizeof f->run);
     if (f->is_saved)
         reader_copy(r, f->key, sizeof f->key);
     for (size_t i = 0; f->is_saved && i < ONION__GENERATIONS; i++) {

@@ -54,6 +54,10 @@ static const struct env_ops ops = {
     .kv_abort = env_uv__kv_abort,
     .blob_load = env_uv__blob_load,
     .blob_store = env_uv__blob_store,
+    .trail_load = env_uv__trail_load,
+    .trail_open = env_uv__trail_open,
+    .trail_add = env_uv__trail_add,
+    .trail_close = env_uv__trail_close,
     .work = env_uv__work,
     .work_cancel = env_uv__work_cancel,
     .post = env_uv__post,
@@ -149,6 +153,7 @@ struct env *env_uv_create(const struct env_uv_options *o, struct cyx_err *err)
     list_init(&e->works);
     list_init(&e->stores);
     env_uv__blob_init(e);
+    env_uv__boot_id_read(e);
     int rc = uv_loop_init(&e->loop);
     if (rc < 0) {
         cyx_fail(err, env_uv__code(rc), "uv_loop_init: %s", env_uv__why(rc, why));

@@ -13,6 +13,8 @@
 #include "base/env.h"
 #include "base/uv/env_uv.h"
 
+enum { ENV_UV_BOOT_ID = 36 }; /* characters of /proc/sys/kernel/random/boot_id */
+
 enum {
     ENV_UV_SIGNALS_MAX = 8,
     ENV_UV_TASKS_PER_TURN = 4096,   /* deferred tasks; the rest runs next turn, without sleep */
@@ -84,6 +86,9 @@ struct env_uv {
     char *dir; /* absolute; NULL: no storage */
     int dir_fd;
 
+    char boot_id[ENV_UV_BOOT_ID]; /* trail.c: of the machine */
+    bool has_boot_id;
+
     struct list stores;     /* kv.c: struct env_kv.node */
     struct list blob_queue; /* blob.c */
     size_t n_blobs;         /* waiting or being written */
@@ -140,6 +145,13 @@ int env_uv__dir_open(const char *dir, struct cyx_err *err);
 int env_uv__file_check(int fd, const char *dir, const char *name, struct cyx_err *err);
 /* [a-z0-9-]{1,32}; with `dots` also '.' inside, for blobs such as "link.key". */
 bool env_uv__name_ok(const char *name, bool dots);
+
+/* trail.c */
+void env_uv__boot_id_read(struct env_uv *e); /* before the sandbox */
+int env_uv__trail_load(struct env *e, const char *name, uint8_t *buf, size_t cap, size_t *len);
+int env_uv__trail_open(struct env *e, const char *name, bool is_anew, struct env_trail **out);
+int env_uv__trail_add(struct env_trail *t, const uint8_t *data, size_t len);
+void env_uv__trail_close(struct env_trail *t);
 
 /* kv.c, kv_batch.c, kv_commit.c */
 int env_uv__kv_open(struct env *e, const char *name, size_t max_bytes, struct env_kv **out,

@@ -109,6 +109,7 @@ static void init_lists(struct sim_node *n)
     list_init(&n->ops);
     list_init(&n->stores);
     list_init(&n->blobs);
+    list_init(&n->trails);
     timers_init(&n->timers);
 }
 
@@ -194,6 +195,12 @@ static void switch_off(struct sim_node *n, bool is_crash)
 
 void sim_node_crash(struct sim_node *n)
 {
+    sim_node_kill(n);
+    sim__trails_free(n);
+}
+
+void sim_node_kill(struct sim_node *n)
+{
     n->world->stats.crashes++;
     switch_off(n, true);
 }
@@ -207,6 +214,7 @@ void sim__node_free(struct sim_node *n)
 {
     sim__stores_free(n);
     sim__blobs_free(n);
+    sim__trails_free(n);
     free(n);
 }
 
@@ -266,6 +274,7 @@ void sim_node_wipe_disk(struct sim_node *n)
     assert(!n->up);
     sim__stores_free(n);
     sim__blobs_free(n);
+    sim__trails_free(n);
 }
 
 /* ---- env: clocks, timers, tasks, randomness ---- */
@@ -347,6 +356,10 @@ const struct env_ops sim__ops = {
     .kv_abort = sim__kv_abort,
     .blob_load = sim__blob_load,
     .blob_store = sim__blob_store,
+    .trail_load = sim__trail_load,
+    .trail_open = sim__trail_open,
+    .trail_add = sim__trail_add,
+    .trail_close = sim__trail_close,
     .work = sim__work,
     .work_cancel = sim__work_cancel,
     .post = sim__post,

@@ -100,6 +100,8 @@ void sim_node_boot(struct sim_node *n);
  * nothing. What was under way (commits, blobs, work) reports CYX_ECANCELED once `drop` returned, so
  * that owners get their memory back; env_kv_close and the like keep their promises. */
 void sim_node_crash(struct sim_node *n);
+/* kill -9 of the program alone: the same, but trails outlive it. */
+void sim_node_kill(struct sim_node *n);
 /* The same without loss: what was under way reaches the disk first. For programs that have stopped
  * in an orderly way. */
 void sim_node_shutdown(struct sim_node *n);

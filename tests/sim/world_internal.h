@@ -100,6 +100,7 @@ struct sim_node {
     struct list sockets, ends, listeners, kvs, ops;
     struct list reachable;     /* listeners: its own TCP ones, unix ones of its host */
     struct list stores, blobs; /* on disk */
+    struct list trails;        /* in the machine's memory */
     uint64_t disk_free_at;
     uint64_t chance; /* the network's and the disk's dice for this node */
     struct sim_stream_rng rng;
@@ -282,6 +283,12 @@ void sim__blob_store(struct env *e, const char *name, const uint8_t *data, size_
 int sim__blob_apply(struct sim_node *n, struct sim_blob *b); /* takes it on success */
 void sim__blob_free(struct sim_blob *b);
 void sim__blobs_free(struct sim_node *n);
+
+int sim__trail_load(struct env *e, const char *name, uint8_t *buf, size_t cap, size_t *len);
+int sim__trail_open(struct env *e, const char *name, bool is_anew, struct env_trail **out);
+int sim__trail_add(struct env_trail *t, const uint8_t *data, size_t len);
+void sim__trail_close(struct env_trail *t);
+void sim__trails_free(struct sim_node *n);
 
 /* ---- streams (stream.c, listen.c) ---- */
 

@@ -159,6 +159,12 @@ void maze_cut(struct maze_node *me, uint64_t off_ns)
     sim_at(me->maze->w, sim_now(me->maze->w) + off_ns, come, me);
 }
 
+void maze_kill(struct maze_node *me, uint64_t off_ns)
+{
+    sim_node_kill(me->node);
+    sim_at(me->maze->w, sim_now(me->maze->w) + off_ns, come, me);
+}
+
 /* A stranger in the same place: nothing of the last one is left. */
 static void renew(void *arg)
 {

@@ -91,6 +91,8 @@ void maze_churn(struct maze *m, uint64_t half_life_ns);
 void maze_calm(struct maze *m);
 /* A power cut; the node boots again after so long, with its disk. */
 void maze_cut(struct maze_node *me, uint64_t off_ns);
+/* kill -9 of its program, which starts again after so long. */
+void maze_kill(struct maze_node *me, uint64_t off_ns);
 
 enum maze_who { MAZE_RELAYS = 1, MAZE_USERS = 2, MAZE_ALL = 3 };
 /* The sum of an onion counter (onion_metrics), and of one label's value when not NULL. */

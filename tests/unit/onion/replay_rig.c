@@ -74,6 +74,12 @@ void replay_rig_crash(struct replay_rig *g)
     sim_node_boot(g->node);
 }
 
+void replay_rig_kill(struct replay_rig *g)
+{
+    sim_node_kill(g->node);
+    sim_node_boot(g->node);
+}
+
 static void on_stopped(void *arg, int code)
 {
     struct replay_rig *g = arg;

@@ -24,8 +24,11 @@ void replay_rig_fini(struct replay_rig *g);
 /* What is under way reaches the disk: 50 ms of the world's time; the network's stands still. */
 void replay_rig_settle(struct replay_rig *g);
 void replay_rig_run(struct replay_rig *g, uint64_t ns);
-/* kill -9 and start again; what was under way is on disk or not, by the seed's coin. */
+/* The machine loses power and starts again; what was under way is on disk or not, by the seed's
+ * coin. */
 void replay_rig_crash(struct replay_rig *g);
+/* kill -9 of the program, and its next start. */
+void replay_rig_kill(struct replay_rig *g);
 /* A clean stop and the next start. */
 void replay_rig_restart(struct replay_rig *g);
 void replay_rig_boot(struct replay_rig *g);

@@ -530,7 +530,7 @@ Test(replay, that_could_not_be_saved_is_one_after_a_crash)
     g.code = 1;
     cr_assert_eq(onion_replay_stop(g.replay, g.now, NULL, NULL), 0);
     replay_rig_settle(&g);
-    sim_node_shutdown(g.node);
+    sim_node_crash(g.node);
     sim_node_set_disk(g.node, SIM_DISK_OK);
     replay_rig_boot(&g);
     cr_assert_eq(info().past, ONION_REPLAY_CRASHED);

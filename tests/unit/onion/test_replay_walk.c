@@ -23,7 +23,7 @@ struct walk {
     struct had had[BUILDS_MAX];
     size_t n_had;
     uint32_t next;
-    unsigned accepted, again, crashes, stops, renewals, losses;
+    unsigned accepted, again, crashes, stops, renewals, losses, kept;
 };
 
 static uint64_t draw(struct walk *w, uint64_t bound)
@@ -120,8 +120,14 @@ static void boot_again(struct walk *w)
 static void crash(struct walk *w)
 {
     w->crashes++;
-    sim_node_crash(w->g.node);
+    if (draw(w, 2) == 0)
+        sim_node_kill(w->g.node);
+    else
+        sim_node_crash(w->g.node);
     boot_again(w);
+    struct onion_replay_info info;
+    onion_replay_info(w->g.replay, &info);
+    w->kept += info.past == ONION_REPLAY_KEPT;
 }
 
 static void stop(struct walk *w)
@@ -193,6 +199,7 @@ Test(replay_walk, accepts_no_build_twice_whatever_happens, .timeout = 300)
         sum.stops += w->stops;
         sum.renewals += w->renewals;
         sum.losses += w->losses;
+        sum.kept += w->kept;
         replay_rig_fini(&w->g);
     }
     free(w);
@@ -202,5 +209,6 @@ Test(replay_walk, accepts_no_build_twice_whatever_happens, .timeout = 300)
     cr_assert_gt(sum.crashes, SEEDS * 10u);
     cr_assert_gt(sum.stops, SEEDS * 10u);
     cr_assert_gt(sum.losses, SEEDS * 1u);
+    cr_assert_gt(sum.kept, SEEDS * 2u);
     cr_assert_gt(sum.renewals, SEEDS * 1u);
 }

@@ -87,6 +87,28 @@ Test(uv_disk, a_full_disk_is_an_error_and_commits_work_again_when_there_is_space
     small_world_end(&w);
 }
 
+Test(uv_disk, a_trail_has_all_of_it_or_nothing, .timeout = 60)
+{
+    static uint8_t page[4096], buf[2 * sizeof page];
+    struct world w;
+    struct env_trail *t;
+    size_t len = 0;
+    if (!small_world(&w))
+        cr_skip_test("needs root and a tmpfs of its own");
+    cr_assert_eq(env_trail_open(w.e, "seen", true, &t), 0);
+    cr_assert_eq(env_trail_add(w.e, t, page, 16), 0);
+    fill_disk(&w);
+    cr_expect_eq(env_trail_add(w.e, t, page, sizeof page), CYX_ENOSPC);
+    cr_assert_eq(env_trail_load(w.e, "seen", buf, sizeof buf, &len), 0);
+    cr_expect_eq(len, 16u);
+    cr_assert_eq(unlink(world_path(&w, "ballast")), 0);
+    cr_expect_eq(env_trail_add(w.e, t, page, sizeof page), 0);
+    cr_assert_eq(env_trail_load(w.e, "seen", buf, sizeof buf, &len), 0);
+    cr_expect_eq(len, 16u + sizeof page);
+    env_trail_close(w.e, t);
+    small_world_end(&w);
+}
+
 Test(uv_disk, opening_a_store_on_a_full_disk_is_an_error_not_a_signal, .timeout = 60)
 {
     struct world w;
