@@ -221,10 +221,13 @@ static bool path_begin(struct onion_asks *a)
     if (p == NULL)
         return false;
     o.route = &p->route;
-    if (onion_pick_end(a->picker, NULL, &p->route, NULL) == 0)
-        p->path = onion_path_open(a->own, &o, &events, p, NULL);
-    if (p->path != NULL)
-        return true;
+    struct cyx_err err = { 0 };
+    if (onion_pick_end(a->picker, NULL, &p->route, NULL) == 0) {
+        p->path = onion_path_open(a->own, &o, &events, p, &err);
+        if (p->path != NULL)
+            return true;
+        onion_picker_not_opened(a->picker, &p->route, err.code);
+    }
     ask__path_free(p);
     return false;
 }

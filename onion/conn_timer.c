@@ -4,10 +4,11 @@
 
 enum {
     PING_S = 20, /* with streams open: QUIC's idle end is 60 s */
-    DEAD_LEAST_MS = 1000,
+    DEAD_LEAST_MS = 500,
+    ASK_LEAST_MS = 250,  /* of silence, where bytes came a moment ago; or two probe timeouts */
     DEAD_MOST_MS = 8000, /* an answer that came by the third path makes round trips look long */
     SILENT_PATHS = 3,    /* one after the other, as many as a service has pivots: then */
-    SILENT_SHIFT = 4,    /* ... patience doubles with each, up to 16 times */
+    SILENT_SHIFT = 5,    /* ... patience doubles with each, up to 32 times */
     STEP_US = 100,       /* a deadline that is past and can't be served now is tried again then */
 };
 
@@ -41,13 +42,19 @@ static uint64_t dead_at(struct onion_conn *c)
     return since + patience(c);
 }
 
+static uint64_t ask_after(struct onion_conn *c)
+{
+    uint64_t wait = least(2 * ngtcp2_conn_get_pto(c->quic), ENV_MS(DEAD_MOST_MS));
+    return wait > ENV_MS(ASK_LEAST_MS) ? wait : ENV_MS(ASK_LEAST_MS);
+}
+
 /* A client that only receives has nothing in flight by which a dead path shows: it asks, soon after
  * traffic stopped, later now and then. */
 static uint64_t ping_at(struct onion_conn *c)
 {
     if (!watches_path(c) || c->state != CONN_OPEN || c->n_streams == 0 || c->flight_ns != 0)
         return UINT64_MAX;
-    return c->received_ns + (c->is_active ? patience(c) : ENV_S(PING_S));
+    return c->received_ns + (c->is_active ? ask_after(c) : ENV_S(PING_S));
 }
 
 /* Of the handshake. A client's stands still while its owner builds another path. */

@@ -128,6 +128,13 @@ static void link_down(void *arg, struct mesh_link *l, const char *why)
         onion_picker_link_down(o->picker, l);
 }
 
+static void link_up(void *arg, struct mesh_link *l)
+{
+    struct onion *o = arg;
+    if (o->picker != NULL)
+        onion_picker_link_up(o->picker, l);
+}
+
 struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onion_config *config,
                            struct cyx_err *err)
 {
@@ -149,7 +156,7 @@ struct onion *onion_create(struct mesh *mesh, struct dht *dht, const struct onio
     env_timer_init(&o->end, leave, o);
     onion_buffers_init(&o->buffers, 0, 0);
     o->visits = map_create(sizeof(uint8_t[48]), ONION__VISITS);
-    o->watcher = (struct mesh_watcher){ .link_down = link_down, .arg = o };
+    o->watcher = (struct mesh_watcher){ .link_up = link_up, .link_down = link_down, .arg = o };
     mesh_watch(mesh, &o->watcher);
     o->sw = onion_switch_create(mesh);
     o->paths = o->sw != NULL ? onion_paths_create(o->sw) : NULL;

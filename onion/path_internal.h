@@ -7,7 +7,7 @@
 
 enum {
     PATH__RECENT = 15,       /* builds whose median is the usual time */
-    PATH__LATE_MIN_MS = 500, /* before another path is tried, */
+    PATH__LATE_MIN_MS = 300, /* before another path is tried, */
     PATH__LATE_FACTOR = 3,   /* ... or so many usual builds */
     /* Every hop says status 8 at 10 s: an answer is listened for until no honest guard can be the
      * one that is silent, however slow its link. */
@@ -19,14 +19,14 @@ enum {
     PATH__LIFE_SPARE_S = 60,   /* relays count from the build's coming: ours ends first */
     PATH__MISS_MS = 100,       /* between looks at paths that bring nothing back; */
     PATH__MISS_AFTER_MS =
-        750,                  /* ... after this the first link is asked whether its peer is there */
+        400,                  /* ... after this the first link is asked whether its peer is there */
     PATH__PROBES = 3,         /* unanswered: the path is dead */
-    PATH__PROBE_MIN_MS = 300, /* wait for an answer: this, or */
+    PATH__PROBE_MIN_MS = 200, /* wait for an answer: this, or */
     PATH__PROBE_FACTOR = 3,   /* ... so many usual builds */
     PATH__QUEUE =
         MESH_LINK_WRITABLE + 1, /* cells waiting on the first link: `writable` is due then */
     PATH__NOISE_PERCENT = 1,
-    PATH__NEAR_REPEAT = ONION_WINDOW_CELLS / 2, /* counters; half: some are lost on the way */
+    PATH__NEAR_REPEAT = ONION_WINDOW_CELLS / 2,       /* counters; half: some are lost on the way */
     PATH__BUILDS_BURST = ONION_BUILDS_LINK_BURST - 2, /* two fewer than relays bear: on the way they
                                                          come closer together */
 };

@@ -9,9 +9,11 @@
 
 enum {
     REST_MS = 250, /* between looks at the roster */
-    /* All guards failed: more likely our own network is gone than all of them, and each rests for
-     * minutes by then. So long after the last failure they are tried again, the same ones. */
-    ALL_REST_S = 5,
+    /* No path without those that rest, for minutes by then: more likely our own network is gone
+     * than all of them. So long after the last failure they are tried again, the same ones; doubles
+     * up to the second figure until a path stands. */
+    ALL_REST_MS = 500,
+    ALL_REST_MAX_MS = 5000,
     LATE_S =
         10, /* paths begin with the next guard for so long after nothing came back through one; */
     LATE_MAX_S = 80, /* ... doubles each time, up to here */
@@ -40,6 +42,7 @@ struct onion_picker {
     uint64_t late_until_ns; /* ... until then paths begin with the next one */
     unsigned n_late;
     uint64_t failed_ns; /* the last failure of a guard */
+    uint64_t rest_ms;   /* while all of them rest */
 };
 
 /* The record as it lies in the roster's store was proven before it got there: its form is enough.
@@ -91,6 +94,7 @@ struct onion_picker *onion_picker_create(struct dht *dht, struct cyx_err *err)
     p->dht = dht;
     p->mesh = dht_mesh(dht);
     p->env = mesh_env(p->mesh);
+    p->rest_ms = ALL_REST_MS;
     const struct mesh_identity *me = mesh_identity_of(p->mesh);
     p->relays = onion_relays_create(dht_roster_of(dht), me->has_puzzle ? me->id : NULL,
                                     mesh_network_of(p->mesh)->is_lab, node_of, p);
@@ -132,12 +136,21 @@ static void link_failed(struct onion_picker *p, const uint8_t guard[static 32])
     onion_guards_link_failed(p->guards, guard, mesh_time(p->mesh));
 }
 
-static void wake_guards(struct onion_picker *p)
+/* True: some rested, and need not any more. */
+static bool wake_guards(struct onion_picker *p)
+{
+    uint64_t since = env_now_ns(p->env) - p->failed_ns;
+    if (since < ENV_MS(p->rest_ms) || onion_guards_next(p->guards, mesh_time(p->mesh)) == 0)
+        return false;
+    onion_guards_rested(p->guards);
+    p->rest_ms = 2 * p->rest_ms < ALL_REST_MAX_MS ? 2 * p->rest_ms : ALL_REST_MAX_MS;
+    return true;
+}
+
+static bool has_guard(struct onion_picker *p)
 {
     const uint8_t *ids[ONION_GUARDS];
-    uint64_t since = env_now_ns(p->env) - p->failed_ns;
-    if (since >= ENV_S(ALL_REST_S) && onion_guards_usable(p->guards, mesh_time(p->mesh), ids) == 0)
-        onion_guards_rested(p->guards);
+    return onion_guards_usable(p->guards, mesh_time(p->mesh), ids) > 0 || wake_guards(p);
 }
 
 size_t onion_picker_relays(struct onion_picker *p)
@@ -147,10 +160,7 @@ size_t onion_picker_relays(struct onion_picker *p)
 
 bool onion_picker_is_ready(struct onion_picker *p)
 {
-    const uint8_t *ids[ONION_GUARDS];
-    wake_guards(p);
-    return look(p, NULL) == 0 && onion_guards_usable(p->guards, mesh_time(p->mesh), ids) > 0 &&
-           onion_relays_len(p->relays) >= ONION_HOPS_LEAST;
+    return look(p, NULL) == 0 && has_guard(p) && onion_relays_len(p->relays) >= ONION_HOPS_LEAST;
 }
 
 bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32])
@@ -227,6 +237,7 @@ void onion_picker_ended(struct onion_picker *p, const struct onion_route *route,
 
 static void trust(struct onion_picker *p, const struct onion_route *route)
 {
+    p->rest_ms = ALL_REST_MS;
     if (memcmp(p->late_guard, route->hops[0].id, sizeof p->late_guard) == 0)
         p->late_until_ns = p->n_late = 0;
     for (size_t i = 1; i < route->n_hops; i++) {
@@ -285,8 +296,9 @@ static int choose(struct onion_picker *p, const struct onion_wish *w, struct oni
 {
     struct onion_chosen c;
     int code = look(p, err);
-    wake_guards(p);
     if (code == 0)
+        code = choose_best(p, w, &c, err);
+    if ((code == CYX_EAGAIN || code == CYX_ENOENT) && wake_guards(p))
         code = choose_best(p, w, &c, err);
     if (code < 0)
         return code;
@@ -379,6 +391,20 @@ size_t onion_picker_guards_up(struct onion_picker *p)
     for (size_t i = 0; i < n; i++)
         up += mesh_link_by_id(p->mesh, ids[i]) != NULL;
     return up;
+}
+
+void onion_picker_not_opened(struct onion_picker *p, const struct onion_route *route, int code)
+{
+    if (code == CYX_EBUSY || code == CYX_EINVAL)
+        link_failed(p, route->hops[0].id);
+}
+
+void onion_picker_link_up(struct onion_picker *p, const struct mesh_link *l)
+{
+    struct mesh_link_info info;
+    mesh_link_info(l, &info);
+    if (info.has_id)
+        onion_guards_link_up(p->guards, info.id);
 }
 
 void onion_picker_link_down(struct onion_picker *p, const struct mesh_link *l)

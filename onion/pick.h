@@ -49,6 +49,10 @@ bool onion_picker_knows(struct onion_picker *p, const uint8_t id[static 32]);
  * books. */
 void onion_picker_built(struct onion_picker *p, const struct onion_route *route,
                         const struct onion_path_built *b);
+/* onion_path_open said `code`: when the guard can't be dialled now, the next path takes another. */
+void onion_picker_not_opened(struct onion_picker *p, const struct onion_route *route, int code);
+/* A link came up: if it leads to a guard, that one needs no more rest. */
+void onion_picker_link_up(struct onion_picker *p, const struct mesh_link *l);
 /* A link went down that paths went over: if it led to a guard, the next path begins with another.
  * Before those that had paths on it hear of it. */
 void onion_picker_link_down(struct onion_picker *p, const struct mesh_link *l);

@@ -24,7 +24,7 @@ enum {
     SERVICE__STEADY_S = 60,  /* a path that lasted so long counts for nothing against its pivot */
     SERVICE__LEAVE_S = 600,  /* a pivot that was replaced by age is kept: visitors move in peace */
     SERVICE__AGAIN_MS = 500, /* after a failure; doubles, up to */
-    SERVICE__AGAIN_MAX_MS = 60000,
+    SERVICE__AGAIN_MAX_MS = 8000,
     SERVICE__EARLY_S =
         7200, /* a period's first descriptor: at a random moment in two hours, unless none is out */
     SERVICE__REPEAT_MIN_S = 3 * 3600, /* published again */

@@ -138,8 +138,8 @@ static void path_closed(void *arg, enum onion_path_end why)
     service__changed(s);
     if (v->is_leaving)
         pivot_end(v);
-    else if (v->next == NULL && was_steady)
-        path_begin(v);
+    else if (v->next == NULL && (was_steady || why == ONION_PATH_LINK_DOWN))
+        path_begin(v); /* our guard's end is no fault of the pivot's */
     else if (v->next == NULL)
         pivot_later(v);
 }
@@ -262,16 +262,22 @@ static void path_begin(struct service_pivot *v)
     struct onion_path_options o = { .route = &v->next_route,
                                     .is_kept = true,
                                     .purpose = "service" };
+    struct onion *onion = v->p->s->o;
+    struct cyx_err err = { 0 };
     if (v->next != NULL)
         return;
-    v->tries++;
     v->next_serial = v->serial > v->next_serial ? v->serial + 1 : v->next_serial + 1;
     fill_register(v, &o.last);
-    if (route_to(v))
-        v->next = onion_path_open(v->p->s->o->paths, &o, &up_events, v, NULL);
+    if (route_to(v)) {
+        v->next = onion_path_open(onion->paths, &o, &up_events, v, &err);
+        if (v->next == NULL)
+            onion_picker_not_opened(onion->picker, &v->next_route, err.code);
+    }
     sodium_memzero(&o.last, sizeof o.last);
-    if (v->next == NULL)
-        pivot_later(v);
+    if (v->next != NULL)
+        v->tries++;
+    else /* our own affair: no fault of the pivot's, and nobody else's time */
+        env_timer_in(onion->env, &v->timer, ENV_MS(SERVICE__AGAIN_MS));
 }
 
 static void pivot_later(struct service_pivot *v)

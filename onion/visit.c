@@ -283,6 +283,11 @@ static void look(struct visit *v, enum onion_fetch_how how)
         visit__fail(v, ONION_FAIL_NOT_READY);
 }
 
+bool visit__needs_descriptor(const struct visit *v)
+{
+    return v->fetching != NULL && v->state != VISIT_OPEN;
+}
+
 /* A pivot doesn't know the token: they were replaced since, unless we asked just now. */
 void visit__no_token(struct visit *v)
 {
@@ -331,7 +336,10 @@ static void rested(struct env_timer *t, void *arg)
     (void)t;
     ways__fresh_round(v);
     v->rest_ms = ms;
-    if (!ways__any_good(v) && v->fetching == NULL && !way__begin(v))
+    if (ways__any_good(v) || visit__needs_descriptor(v))
+        return;
+    ways__make_room(v);
+    if (!way__begin(v))
         visit__lost_ways(v);
 }
 
@@ -346,13 +354,19 @@ static bool is_worth_a_rest(const struct visit *v)
            now + ENV_MS(VISIT__TOTAL_MS - VISIT__PATIENCE_MS) < v->deadline_ns;
 }
 
+void visit__none_now(struct visit *v)
+{
+    if (!visit__needs_descriptor(v) && !v->rest.is_set && is_worth_a_rest(v))
+        rest(v);
+}
+
 /* Whoever goes on does so after a pause; the others fail, and say why. */
 void visit__lost_ways(struct visit *v)
 {
-    if (v->state >= VISIT_LEAVING || v->fetching != NULL || v->rest.is_set)
+    if (v->state >= VISIT_LEAVING || visit__needs_descriptor(v) || v->rest.is_set)
         return;
     visit__no_token(v);
-    if (v->fetching != NULL)
+    if (visit__needs_descriptor(v))
         return;
     if (is_worth_a_rest(v)) {
         rest(v);

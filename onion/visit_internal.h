@@ -30,8 +30,8 @@ enum {
     VISIT__TOTAL_MS = 60000, /* for a connection to be there */
     VISIT__PATIENCE_MS =
         20000,            /* ... while no pivot has said no, all are tried again for so long */
-    VISIT__REST_MS = 500, /* before all pivots are tried again; doubles, up to */
-    VISIT__REST_MAX_MS = 8000,
+    VISIT__REST_MS = 200, /* before all pivots are tried again; doubles, up to */
+    VISIT__REST_MAX_MS = 2000,
     VISIT__STEADY_S = 10, /* a way that lasted so long worked: what was tried counts no more */
     VISIT__NUDGE_MIN_MS = 1000, /* a first flight unanswered for so long, */
     VISIT__NUDGE_FACTOR = 4,    /* ... or so many builds: the descriptor may be out of date */
@@ -65,6 +65,7 @@ struct way {
     struct onion_path *path;
     bool is_up;       /* spliced */
     bool is_dead;     /* nothing comes from it any more, as it seems */
+    bool is_late;     /* its build should have been answered by now */
     bool is_replaced; /* another carries the connection: heard for a moment */
     struct onion_early early;
     enum onion_early_went went;
@@ -115,11 +116,15 @@ struct visit {
 void visit__fail(struct visit *v, enum onion_fail why); /* all its streams; frees it */
 /* The same, but the connection has time to say so. */
 void visit__leave(struct visit *v, enum onion_fail why, enum onion_code code);
-void visit__gone(struct visit *v);          /* the connection has said its last words */
-void visit__lost_user(struct visit *v);     /* one stream or flow less */
-void visit__unlist(struct visit *v);        /* new streams to its address begin another */
-void visit__lost_ways(struct visit *v);     /* no way is left or coming */
-void visit__look_again(struct visit *v);    /* for a newer descriptor */
+void visit__gone(struct visit *v);       /* the connection has said its last words */
+void visit__lost_user(struct visit *v);  /* one stream or flow less */
+void visit__unlist(struct visit *v);     /* new streams to its address begin another */
+void visit__lost_ways(struct visit *v);  /* no way is left or coming */
+void visit__none_now(struct visit *v);   /* ... but for late ones: tries again later */
+void visit__look_again(struct visit *v); /* for a newer descriptor */
+/* Nothing is begun before the one that is being fetched is here. A connection that was open goes on
+ * trying meanwhile with what it has: each try costs a tenth of what a lookup may take. */
+bool visit__needs_descriptor(const struct visit *v);
 void visit__expect_answer(struct visit *v); /* a first flight is on its way */
 void visit__no_token(struct visit *v);      /* the pivots may have changed: look again */
 bool visit__takes_datagrams(void *visit, uint16_t port); /* says the descriptor */
@@ -135,6 +140,7 @@ void visit__open_waiting(struct visit *v); /* streams that the connection has ro
 /* visit_way.c */
 unsigned ways__places(const struct visit *v); /* bits of the pivots that ways lead to now */
 void ways__beside(struct visit *v);           /* one more, in the place of the oldest if need be */
+void ways__make_room(struct visit *v);        /* the oldest goes when there is no place left */
 bool way__begin(struct visit *v);             /* to some pivot not tried yet. False: none is left */
 void ways__close(struct visit *v);
 void ways__overlap_over(struct visit *v);

@@ -38,7 +38,7 @@ bool ways__any_good(const struct visit *v)
 {
     for (unsigned i = 0; i < VISIT__WAYS; i++)
         if (v->ways[i].v != NULL && !(v->ways[i].is_up && v->ways[i].is_dead) &&
-            !v->ways[i].is_replaced)
+            !v->ways[i].is_late && !v->ways[i].is_replaced)
             return true;
     return false;
 }
@@ -131,6 +131,7 @@ static void way_up(struct way *w)
 {
     struct visit *v = w->v;
     w->is_up = true;
+    w->is_late = false;
     w->up_ns = env_now_ns(v->o->env);
     visit__step(v, ONION_STAGE_PATH, ONION_FAIL_NONE, "spliced at pivot %zu of %zu, %zu hops",
                 w->place + 1, v->d.inner.n_pivots, w->route.n_hops);
@@ -190,8 +191,11 @@ static void late(void *arg)
     struct way *w = arg;
     struct visit *v = w->v;
     onion_picker_doubt(v->o->picker, &w->route);
-    if (v->state < VISIT_LEAVING && v->fetching == NULL)
-        (void)way__begin(v);
+    w->is_late = true;
+    if (v->state >= VISIT_LEAVING || visit__needs_descriptor(v) || way__begin(v))
+        return;
+    if (!ways__any_good(v))
+        visit__none_now(v); /* it may come all the same */
 }
 
 /* Its relays will end it before long: the next is made meanwhile. If that fails its end is like any
@@ -224,7 +228,8 @@ void way__failed(struct way *w)
     way_close(w);
     if (was_up)
         onion_conn_path_down(v->conn, number);
-    if (v->state >= VISIT_LEAVING || v->fetching != NULL || v->rest.is_set || ways__any_good(v))
+    if (v->state >= VISIT_LEAVING || visit__needs_descriptor(v) || v->rest.is_set ||
+        ways__any_good(v))
         return;
     if (was_steady)
         ways__fresh_round(v);
@@ -266,10 +271,13 @@ void way__build(struct way *w, const uint8_t proof[static MESH_POW_PROOF])
         o.early = w->early.bytes;
         w->went = ONION_EARLY_WENT;
     }
-    w->path = onion_path_open(v->o->paths, &o, &events, w, NULL);
+    struct cyx_err err = { 0 };
+    w->path = onion_path_open(v->o->paths, &o, &events, w, &err);
     sodium_memzero(&o.last, sizeof o.last);
-    if (w->path == NULL)
-        way__failed(w);
+    if (w->path != NULL)
+        return;
+    onion_picker_not_opened(v->o->picker, &w->route, err.code);
+    way__failed(w);
 }
 
 static struct way *unused(struct visit *v)
@@ -356,18 +364,23 @@ unsigned ways__places(const struct visit *v)
     return places;
 }
 
+void ways__make_room(struct visit *v)
+{
+    struct way *oldest = &v->ways[0];
+    if (unused(v) != NULL)
+        return;
+    for (unsigned i = 1; i < VISIT__WAYS; i++)
+        if (v->ways[i].number < oldest->number)
+            oldest = &v->ways[i];
+    uint32_t number = oldest->number;
+    way_close(oldest);
+    onion_conn_path_down(v->conn, number);
+}
+
 /* All of them were tried and none brings an answer: those without a way now have another turn. */
 void ways__beside(struct visit *v)
 {
-    if (unused(v) == NULL) {
-        struct way *oldest = &v->ways[0];
-        for (unsigned i = 1; i < VISIT__WAYS; i++)
-            if (v->ways[i].number < oldest->number)
-                oldest = &v->ways[i];
-        uint32_t number = oldest->number;
-        way_close(oldest);
-        onion_conn_path_down(v->conn, number);
-    }
+    ways__make_room(v);
     visit__expect_answer(v); /* nothing to begin: the next look comes all the same */
     if (way__begin(v))
         return;
