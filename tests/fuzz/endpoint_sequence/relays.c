@@ -1,9 +1,8 @@
 /* Which way paths go: over any of a few relays, as long as the input lets them. Stands in for
- * onion/pick.c. Proofs of work are found at once: the work itself has its own tests. */
+ * onion/pick.c. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/pow.h"
 #include "tests/fuzz/endpoint_sequence/world.h"
 
 struct onion_picker {
@@ -134,43 +133,4 @@ void onion_picker_ended(struct onion_picker *p, const struct onion_route *route,
 {
     (void)p;
     fuzz_must(route->n_hops > 0 && why <= ONION_PATH_OLD);
-}
-
-/* ---- proofs -----------------------------------------------------------------------------------
- */
-
-int __wrap_mesh_pow_solve(const struct mesh_pow_subject *s, uint32_t effort,
-                          const uint8_t nonce[static 16], const atomic_bool *cancel,
-                          uint8_t proof[static MESH_POW_PROOF], struct cyx_err *err);
-int __real_mesh_pow_solve(const struct mesh_pow_subject *s, uint32_t effort,
-                          const uint8_t nonce[static 16], const atomic_bool *cancel,
-                          uint8_t proof[static MESH_POW_PROOF], struct cyx_err *err);
-
-/* A descriptor's is checked by whoever opens it: one is found for each blinded key, and kept for
- * the inputs to come. Pivots here look at none. */
-int __wrap_mesh_pow_solve(const struct mesh_pow_subject *s, uint32_t effort,
-                          const uint8_t nonce[static 16], const atomic_bool *cancel,
-                          uint8_t proof[static MESH_POW_PROOF], struct cyx_err *err)
-{
-    static struct {
-        uint8_t key[32], proof[MESH_POW_PROOF];
-    } known[16];
-    static unsigned n;
-    if (s->purpose == MESH_POW_ID)
-        return __real_mesh_pow_solve(s, effort, nonce, cancel, proof, err);
-    if (cancel != NULL && atomic_load(cancel))
-        return CYX_ECANCELED;
-    memset(proof, 0, MESH_POW_PROOF);
-    if (s->purpose == MESH_POW_SPLICE)
-        return 0;
-    for (unsigned i = 0; i < n && i < 16; i++) {
-        if (memcmp(known[i].key, s->x, 32) == 0) {
-            memcpy(proof, known[i].proof, MESH_POW_PROOF);
-            return 0;
-        }
-    }
-    int code = __real_mesh_pow_solve(s, effort, nonce, NULL, proof, err);
-    memcpy(known[n % 16].key, s->x, 32);
-    memcpy(known[n++ % 16].proof, proof, MESH_POW_PROOF);
-    return code;
 }

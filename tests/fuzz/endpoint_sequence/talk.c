@@ -36,7 +36,7 @@ static struct host hosts[GUESTS];
 static struct onion_flow *flows[2][FLOWS];
 static struct onion_why *why;
 static unsigned n_guests;
-static uint8_t seed[32], service_mood;
+static uint8_t seed[32], address[32], service_mood;
 static struct onion_service *service;
 static struct onion_service_config config;
 static struct onion_port ports[3];
@@ -164,7 +164,7 @@ static const struct onion_stream_events guest_events = {
 static void target(struct onion_target *to, uint16_t port, uint8_t tag)
 {
     *to = (struct onion_target){ .port = port, .wait_for_answer = tag & 2 };
-    onion_address_of_seed(to->address, seed);
+    memcpy(to->address, address, sizeof to->address);
     to->isolation.tag[0] = tag & 1;
     to->address[0] ^= tag & 4 ? 1 : 0; /* nobody's, or no address at all */
 }
@@ -487,6 +487,8 @@ void talk_begin(uint8_t how)
     memset(flows, 0, sizeof flows);
     memset(seed, 7, sizeof seed);
     memset(clients, 9, sizeof clients);
+    if (address[0] == 0 && address[1] == 0)
+        onion_address_of_seed(address, seed);
     why = NULL;
     service = NULL;
     n_guests = 0;

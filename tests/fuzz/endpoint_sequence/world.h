@@ -35,7 +35,7 @@ void pivots_again(const struct onion_paths *p, struct reader *in);
 /* A token that is registered now, or zero. */
 void pivots_token(uint8_t out[static ONION_TOKEN], unsigned which);
 
-/* ---- relays.c: the picker, and proofs of work --------------------------------------------------
+/* ---- relays.c: the picker ----------------------------------------------------------------------
  */
 
 enum { RELAYS = 12 };
