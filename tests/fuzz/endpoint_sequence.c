@@ -15,6 +15,7 @@ enum {
     LATENCY_US = 5000, /* nothing travels over the world's own links */
     READY_MS = 150,
     QUIET_MS = 135000,
+    LONG_MS_MAX = 900000, /* of one input: each second has its ticks */
     HALF_DAY_MS = 43200000,
 };
 
@@ -25,6 +26,7 @@ struct mesh_network world_net;
 struct sim_world *world;
 static uint8_t how; /* of the whole input */
 static unsigned half_days;
+static uint64_t long_ms;
 
 /* ---- the nodes --------------------------------------------------------------------------------
  */
@@ -181,6 +183,14 @@ static void half_day(void)
     }
 }
 
+static void long_time(uint64_t ms)
+{
+    if (long_ms + ms > LONG_MS_MAX)
+        return;
+    long_ms += ms;
+    run_ms(ms);
+}
+
 /* 0 to 15 are events inside, 16 and more act on the world. */
 static void outside(unsigned which, struct reader *in)
 {
@@ -190,7 +200,7 @@ static void outside(unsigned which, struct reader *in)
         run_ms(1 + reader_u8(in));
         break;
     case INSIDE + 2:
-        run_ms(500 * (1 + reader_u8(in)));
+        long_time(500 * (1 + (uint64_t)reader_u8(in)));
         break;
     case INSIDE + 3:
         pivots_verdict(in);
@@ -255,6 +265,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         (void)fuzz_nodes_make(world_fuzz, WORLD_NODES, &world_net);
     how = reader_u8(&in);
     half_days = 0;
+    long_ms = 0;
     pivots_begin();
     relays_begin();
     stores_begin();
