@@ -309,7 +309,8 @@ static void take_verdict(struct onion_path *p)
 {
     static const int codes[] = { 0, CYX_ETIMEDOUT, CYX_ECLOSED, CYX_EPROTO, CYX_EREFUSED };
     uint8_t what = mood.builds > 0 ? mood.verdict % 6 : 0;
-    mood.builds -= mood.builds > 0;
+    if (mood.builds > 0)
+        mood.builds--;
     p->state = what == 5 ? SILENT : BUILDING;
     env_timer_in(mesh_env(p->of->mesh), &p->timer, ENV_MS(what == 5 ? LATE_MS : BUILD_MS));
     if (what == 0 || what == 5)
