@@ -93,6 +93,60 @@ Test(onion_relay, forgets_the_oldest_tombstone_of_a_link)
     cr_expect_eq(r.at[1].relay->n_tombs, 0u);
 }
 
+struct many_tombs {
+    struct mesh_link *l;
+    uint32_t n;
+};
+
+static void add_many_tombs(void *arg)
+{
+    const struct many_tombs *m = arg;
+    for (uint32_t i = 1; i <= m->n; i++)
+        relay__tomb_add(r.at[1].relay, m->l, i);
+}
+
+Test(onion_relay, forgets_the_oldest_tombstone_of_all)
+{
+    enum { LINKS = ONION_TOMBSTONES_ALL / ONION_TOMBSTONES, MORE = 100 };
+    relays_start(LINKS + 2);
+    for (unsigned i = 0; i <= LINKS; i++) {
+        struct many_tombs m = { relays_find(&r, 1, 2 + i), i < LINKS ? ONION_TOMBSTONES : MORE };
+        few_in(&r.few.node[1], add_many_tombs, &m);
+    }
+    cr_expect_eq(r.at[1].relay->n_tombs, (size_t)ONION_TOMBSTONES_ALL);
+    const struct relay__link *oldest = relay__link_find(r.at[1].relay, relays_find(&r, 1, 2));
+    cr_expect_eq(oldest->n_tombs, (size_t)ONION_TOMBSTONES - MORE);
+    relays_run_ms(&r, 10);
+}
+
+/* Two others take a second's worth between them. */
+static void drain_builds(void *arg)
+{
+    struct onion_relay *relay = arg;
+    unsigned n = 0;
+    for (uint64_t who = 1; who <= 2; who++)
+        while (onion_share_take(relay->builds, who, who, relay__now(relay)))
+            n++;
+    cr_expect_eq(n, (unsigned)ONION_BUILDS_ALL);
+}
+
+Test(onion_relay, takes_so_many_builds_of_all_links_in_a_second)
+{
+    static const struct sim_link near = { .latency_min_us = 1, .latency_max_us = 1 };
+    const struct client_spec s = client_to_service(1, 1, 7, 1);
+    relays_start(1);
+    relays_link(&r, 0, 1);
+    sim_set_link(r.few.world, &near); /* nothing of the rate is back when it arrives */
+    relays_run_ms(&r, 500);
+    few_in(&r.few.node[1], drain_builds, r.at[1].relay);
+    client_build(&r, 0, &a, &s);
+    relays_run_ms(&r, 100);
+    cr_expect_not(a.has_reply);
+    cr_expect_eq(counters(1)->build_dropped[BUILD_DROP_BUDGET], 1u);
+    relays_run_ms(&r, 1000);
+    client_open(&r, 0, &a, &s);
+}
+
 Test(onion_relay, ends_a_link_that_breaks_rules_a_hundred_times_in_a_minute)
 {
     open_end();
