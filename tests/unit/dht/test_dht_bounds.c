@@ -140,12 +140,12 @@ static void stranger(const struct member *m, unsigned bucket, uint8_t n, struct 
     memcpy(to->link_key, node->id, sizeof to->link_key);
 }
 
-static void fill_buckets(struct member *m)
+static void fill_buckets(struct member *m, unsigned buckets)
 {
     static const uint8_t record[100];
     const struct dht_contact *stale;
     struct mesh_node node;
-    for (unsigned b = 0; b < FULL_BUCKETS; b++)
+    for (unsigned b = 0; b < buckets; b++)
         for (uint8_t n = 0; n < DHT_K; n++) {
             struct dht_sighting s = { .record = record, .len = sizeof record };
             stranger(m, b, n, &node, &s.to);
@@ -161,7 +161,7 @@ static void crowd_in(void *arg)
     static const uint8_t record[100];
     struct mesh_node node;
     struct mesh_contact to;
-    fill_buckets(m);
+    fill_buckets(m, FULL_BUCKETS);
     for (unsigned b = 0; b < FULL_BUCKETS; b++) {
         stranger(m, b, DHT_K, &node, &to);
         dht__seen(m->dht, &node, &to, record, sizeof record);
@@ -180,6 +180,115 @@ Test(dht, no_more_contacts_are_probed_at_once_than_its_bound)
     few_run_ms(&few, 2 * DHT_ASK_MS);
     cr_expect_eq(members[1].dht->n_probes, 0, "nobody answered");
     members_check();
+}
+
+/* ---- what a node with many neighbours answers and takes -------------------------------------- */
+
+struct asking {
+    unsigned method, n;
+    const uint8_t *data;
+    size_t len;
+    unsigned status, n_items;
+    bool is_over;
+};
+
+static void asked(void *arg, int code, unsigned status, const msgpack_object *items, unsigned n)
+{
+    struct asking *a = arg;
+    (void)items;
+    cr_expect_eq(code, 0);
+    a->is_over = true;
+    a->status = status;
+    a->n_items = n;
+}
+
+static void begin_ask(void *arg)
+{
+    struct asking *a = arg;
+    struct mesh_items items = { .data = a->data, .len = a->len, .n = a->n };
+    cr_assert_eq(
+        mesh_ask(members[1].node->mesh, &few.node[0].contact, a->method, &items, 0, asked, a, NULL),
+        0);
+}
+
+static void ask(struct asking *a)
+{
+    few_in(members[1].node, begin_ask, a);
+    few_run_ms(&few, 300);
+    cr_assert(a->is_over);
+}
+
+static void fill_table(void *arg)
+{
+    fill_buckets(arg, 4); /* 64: half of all places are nearer to 32 of them than to us */
+}
+
+Test(dht, an_answer_names_no_more_nodes_than_its_bound)
+{
+    uint8_t buf[64], key[DHT_ID] = { 0 };
+    msgpack_packer pk;
+    struct writer w = writer_on(buf, sizeof buf);
+    members_boot(2);
+    few_run_ms(&few, DHT_STALE_MS);
+    few_in(members[0].node, fill_table, &members[0]);
+    mp_packer(&pk, &w);
+    mp_pack_bin(&pk, key, DHT_ID);
+    msgpack_pack_uint32(&pk, 0);
+    msgpack_pack_uint32(&pk, 100);
+    struct asking a = { .method = MESH_METHOD_FIND, .data = buf, .len = writer_len(&w), .n = 3 };
+    ask(&a);
+    cr_expect_eq(a.status, MESH_RPC_OK);
+    cr_expect_eq(a.n_items, (unsigned)DHT_ANSWER_NODES);
+}
+
+/* The first record from `content` on whose place node 0 is near to, or isn't. */
+static void record_that(struct record *r, bool is_near)
+{
+    for (uint8_t content = 1; content < 255; content++) {
+        record_provider(r, content, 7);
+        if (dht__is_near(members[0].dht, r->v.places[0], DHT_STORE_NEAR) == is_near)
+            return;
+    }
+    cr_assert(false, "no such record");
+}
+
+static unsigned ask_store(const struct record *r)
+{
+    uint8_t buf[DHT_DESCRIPTOR_MAX + 8];
+    struct mesh_items items = dht__store_items(buf, r->data, r->len);
+    struct asking a = { .method = MESH_METHOD_STORE, .data = items.data, .len = items.len, .n = 1 };
+    ask(&a);
+    return a.status;
+}
+
+Test(dht, a_record_that_32_others_are_nearer_to_is_refused)
+{
+    static struct record near, far;
+    members_boot(2);
+    few_run_ms(&few, DHT_STALE_MS);
+    few_in(members[0].node, fill_table, &members[0]);
+    record_that(&near, true);
+    record_that(&far, false);
+    cr_expect_eq(ask_store(&near), MESH_RPC_OK);
+    cr_expect_eq(ask_store(&far), MESH_RPC_REFUSED);
+    cr_expect_eq(holders(&far, 0), 0u);
+}
+
+Test(dht, a_new_neighbour_is_handed_no_more_than_its_bound_at_once)
+{
+    static struct record r;
+    struct dht_stats st;
+    members_boot(2);
+    for (uint8_t i = 1; i <= DHT_HANDOVERS + 20; i++) {
+        record_provider(&r, i, 7);
+        member_plant(&members[0], &r);
+    }
+    few_boot(member_add()->node);
+    few_run_ms(&few, 30000);
+    dht_get_stats(members[2].dht, &st);
+    cr_expect_eq(members[0].dht->n.handovers, (uint64_t)DHT_HANDOVERS);
+    cr_expect_gt(st.stored_of[MESH_RECORD_PROVIDER], 0u);
+    cr_expect_leq(st.stored_of[MESH_RECORD_PROVIDER], (uint64_t)DHT_HANDOVERS);
 }
 
 /* ---- answers that are remembered ------------------------------------------------------------- */
