@@ -106,12 +106,12 @@ static void host(struct event *e)
 
 static void flow(struct event *e)
 {
-    talk_flow(e->me->onion, e->in);
+    flows_event(e->me->onion, e->in);
 }
 
 static void why(struct event *e)
 {
-    talk_why(e->me->onion, e->in);
+    flows_why(e->me->onion, e->in);
 }
 
 static void service(struct event *e)
@@ -231,7 +231,7 @@ static void step(struct reader *in)
         inside_of(which, in);
     else
         outside(which, in);
-    talk_check();
+    world_check();
 }
 
 /* ---- the end ----------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ static void wind_down(void)
     pivots_mood(&zeros);
     sim_node_enter(world_fuzz[WORLD_USER].sim, leave, NULL);
     run_ms(QUIET_MS);
-    talk_check();
+    world_check();
     if (world_node[WORLD_USER].onion != NULL)
         fuzz_must(visits__count(world_node[WORLD_USER].onion) == 0);
     if (talk_the_service() != NULL)

@@ -5,41 +5,9 @@
 #include <string.h>
 
 #include "base/crypto.h"
-#include "tests/fuzz/endpoint_sequence/world.h"
+#include "tests/fuzz/endpoint_sequence/pivots_internal.h"
 
-enum { BUILD_MS = 10, LATE_MS = 500, SILENT_MS = 12000, CELL_MS = 5, FLYING_MAX = 512, PAST = 16 };
-
-enum path_state { BUILDING, SILENT, OPEN };
-
-struct onion_paths {
-    struct list node; /* of all */
-    struct mesh *mesh;
-    size_t n;
-};
-
-struct onion_path {
-    struct list node;
-    struct onion_paths *of;
-    uint64_t serial;
-    const struct onion_path_events *events;
-    void *arg;
-    enum path_state state;
-    struct onion_path_built built;
-    size_t n_hops;
-    struct onion_fields last;
-    uint8_t early[ONION_PAYLOAD];
-    uint8_t token[ONION_TOKEN];
-    uint32_t splice; /* SPLICE: 0: closed */
-    bool was_full, is_probed;
-    struct env_timer timer;
-};
-
-struct cell {
-    struct list node;
-    uint64_t to;
-    struct onion_cell c;
-    uint8_t payload[ONION_PAYLOAD];
-};
+enum { BUILD_MS = 10, LATE_MS = 500, SILENT_MS = 12000, CELL_MS = 5, FLYING_MAX = 512 };
 
 static struct list all, homes, flying, held;
 static size_t n_flying;
@@ -51,8 +19,8 @@ static struct {
     uint8_t builds; /* that it still counts for */
     bool loses, holds, is_full, is_deaf, opens_none;
 } mood;
-static struct cell past[PAST];
-static size_t n_past;
+struct cell pivots__past[PIVOTS__PAST];
+size_t pivots__n_past;
 
 void pivots_begin(void)
 {
@@ -60,7 +28,7 @@ void pivots_begin(void)
     list_init(&homes);
     list_init(&flying);
     list_init(&held);
-    n_flying = n_past = 0;
+    n_flying = pivots__n_past = 0;
     serials = splices = 0;
     memset(&mood, 0, sizeof mood);
 }
@@ -95,7 +63,7 @@ static struct onion_path *by_serial(uint64_t serial)
 }
 
 /* Of exact size, so that ASan sees one byte over. The path may be gone afterwards. */
-static void hand(struct onion_path *p, const struct onion_cell *c)
+void pivots__hand(struct onion_path *p, const struct onion_cell *c)
 {
     uint8_t *exact = malloc(c->len);
     struct onion_cell own = *c;
@@ -115,7 +83,7 @@ static void arrived(void *arg)
     list_del(&c->node);
     n_flying--;
     if (p != NULL)
-        hand(p, &c->c);
+        pivots__hand(p, &c->c);
     free(c);
 }
 
@@ -153,8 +121,8 @@ static void travel(const struct onion_path *to, uint32_t splice, uint8_t command
     c->c.payload = c->payload;
     if (len > 0)
         memcpy(c->payload, payload, len);
-    past[n_past % PAST] = *c;
-    past[n_past++ % PAST].c.payload = NULL;
+    pivots__past[pivots__n_past % PIVOTS__PAST] = *c;
+    pivots__past[pivots__n_past++ % PIVOTS__PAST].c.payload = NULL;
     n_flying++;
     if (mood.holds)
         list_push_back(&held, &c->node);
@@ -188,7 +156,7 @@ static struct onion_path *client_at(const struct onion_path *service, uint32_t s
     return NULL;
 }
 
-static const struct onion_path *nth(const struct onion_paths *of, unsigned which)
+struct onion_path *pivots__nth(const struct onion_paths *of, unsigned which)
 {
     unsigned n = 0;
     list_each (node, &all)
@@ -197,7 +165,7 @@ static const struct onion_path *nth(const struct onion_paths *of, unsigned which
         return NULL;
     which %= n;
     list_each (node, &all) {
-        const struct onion_path *p = container_of(node, struct onion_path, node);
+        struct onion_path *p = container_of(node, struct onion_path, node);
         if (p->of == of && which-- == 0)
             return p;
     }
@@ -236,7 +204,7 @@ static void path_free(struct onion_path *p)
     free(p);
 }
 
-static void failed(struct onion_path *p, const struct onion_path_built *b)
+void pivots__failed(struct onion_path *p, const struct onion_path_built *b)
 {
     void (*opened)(void *, const struct onion_path_built *) = p->events->opened;
     struct onion_path_built own = *b;
@@ -245,7 +213,7 @@ static void failed(struct onion_path *p, const struct onion_path_built *b)
     opened(arg, &own);
 }
 
-static void ended(struct onion_path *p, enum onion_path_end why)
+void pivots__ended(struct onion_path *p, enum onion_path_end why)
 {
     void (*closed)(void *, enum onion_path_end) = p->events->closed;
     void *arg = p->arg;
@@ -258,7 +226,7 @@ static void refuse(struct onion_path *p, enum onion_status status)
     p->built.code = CYX_EREFUSED;
     p->built.hop = p->n_hops - 1;
     p->built.status = (uint8_t)status;
-    failed(p, &p->built);
+    pivots__failed(p, &p->built);
 }
 
 static void spliced(struct onion_path *p)
@@ -273,7 +241,7 @@ static void spliced(struct onion_path *p)
 static void answered(struct onion_path *p)
 {
     if (p->built.code != 0) {
-        failed(p, &p->built);
+        pivots__failed(p, &p->built);
         return;
     }
     if (p->last.command == ONION_BUILD_SPLICE && service_at(p->token) == NULL) {
@@ -293,11 +261,11 @@ static void timer(struct env_timer *t, void *arg)
     struct onion_path *p = arg;
     (void)t;
     if (p->state == OPEN) {
-        ended(p, ONION_PATH_SILENT);
+        pivots__ended(p, ONION_PATH_SILENT);
     } else if (p->state == BUILDING) {
         answered(p);
     } else if (p->is_probed || p->events->late == NULL) {
-        failed(p, &(struct onion_path_built){ .code = CYX_ETIMEDOUT });
+        pivots__failed(p, &(struct onion_path_built){ .code = CYX_ETIMEDOUT });
     } else {
         p->is_probed = true;
         env_timer_in(mesh_env(p->of->mesh), &p->timer, ENV_MS(SILENT_MS));
@@ -419,68 +387,6 @@ void pivots_mood(struct reader *in)
     mood.opens_none = bits & 16;
     if (!mood.holds)
         release();
-}
-
-static void stats(struct onion_path *p, struct reader *in)
-{
-    struct onion_stats s = { .sent = reader_u8(in),
-                             .recognised = reader_u8(in),
-                             .effort = reader_u32(in) };
-    if (p->events->stats != NULL)
-        p->events->stats(p->arg, &s);
-}
-
-void pivots_event(const struct onion_paths *home, struct reader *in)
-{
-    uint8_t which = reader_u8(in), what = reader_u8(in);
-    struct onion_path *p = (struct onion_path *)(uintptr_t)nth(home, which);
-    if (p == NULL)
-        return;
-    if (p->state != OPEN && what & 1)
-        failed(p, &(struct onion_path_built){ .code = CYX_ECLOSED });
-    else if (p->state != OPEN)
-        env_timer_in(mesh_env(home->mesh), &p->timer, 0);
-    else if (what < 0x80)
-        ended(p, (enum onion_path_end)(what % (ONION_PATH_OLD + 1)));
-    else if ((what & 3) == 0 && p->events->old != NULL)
-        p->events->old(p->arg);
-    else if ((what & 3) == 1 && p->events->writable != NULL)
-        p->events->writable(p->arg);
-    else if ((what & 3) == 2)
-        stats(p, in);
-}
-
-/* A cell of any kind, as a pivot could make it. */
-void pivots_inject(const struct onion_paths *home, struct reader *in)
-{
-    struct onion_path *p = (struct onion_path *)(uintptr_t)nth(home, reader_u8(in));
-    struct onion_cell c = { .command = reader_u8(in) % 8, .kind = reader_u8(in) };
-    uint8_t splice = reader_u8(in), payload[ONION_PAYLOAD] = { 0 };
-    c.splice = splice < 0xf0 ? splice : UINT32_MAX - splice;
-    c.len = reader_u16(in) % (ONION_PAYLOAD + 1);
-    reader_copy(in, payload, c.len < reader_left(in) ? c.len : reader_left(in));
-    c.payload = payload;
-    if (p != NULL)
-        hand(p, &c);
-}
-
-/* One that travelled, changed or not, to any path and splice. */
-void pivots_again(const struct onion_paths *home, struct reader *in)
-{
-    struct onion_path *p = (struct onion_path *)(uintptr_t)nth(home, reader_u8(in));
-    uint8_t which = reader_u8(in), splice = reader_u8(in), mask = reader_u8(in);
-    uint16_t at = reader_u16(in);
-    if (p == NULL || n_past == 0)
-        return;
-    struct cell c = past[which % (n_past < PAST ? n_past : PAST)];
-    if (splice != 0xff)
-        c.c.splice = splice;
-    if (c.c.len > 0)
-        c.payload[at % c.c.len] ^= mask;
-    if (at & 0x8000 && c.c.len > 0)
-        c.c.len = at % c.c.len;
-    c.c.payload = c.payload;
-    hand(p, &c.c);
 }
 
 /* ---- the rest of onion/path.h -----------------------------------------------------------------

@@ -1,4 +1,4 @@
-/* Who talks through a visit and a service: users with streams, flows and `why`, the service's owner
+/* Who talks through a visit and a service: users with streams, the service's owner
  * with a visitor's streams. Every byte is known to both ends: what arrives is a prefix of what was
  * sent, to one reader, and an orderly end comes after all of it. What users do inside their
  * callbacks is drawn by the input as well. */
@@ -6,11 +6,9 @@
 #include <string.h>
 
 #include "onion/address.h"
-#include "onion/service_internal.h"
-#include "onion/visit_internal.h"
 #include "tests/fuzz/endpoint_sequence/world.h"
 
-enum { GUESTS = 64, FLOWS = 8, NAME = 2, PIECE = 4096, SENT_MAX = 1 << 20 };
+enum { GUESTS = 64, NAME = 2, PIECE = 4096, SENT_MAX = 1 << 20 };
 
 /* One stream, seen from both ends. Its first two bytes say which. */
 struct guest {
@@ -33,8 +31,6 @@ struct host {
 
 static struct guest guests[GUESTS];
 static struct host hosts[GUESTS];
-static struct onion_flow *flows[2][FLOWS];
-static struct onion_why *why;
 static unsigned n_guests;
 static uint8_t seed[32], address[32], service_mood;
 static struct onion_service *service;
@@ -161,7 +157,7 @@ static const struct onion_stream_events guest_events = {
     .opened = guest_opened, .data = guest_data, .writable = guest_writable, .closed = guest_closed
 };
 
-static void target(struct onion_target *to, uint16_t port, uint8_t tag)
+void talk_target(struct onion_target *to, uint16_t port, uint8_t tag)
 {
     *to = (struct onion_target){ .port = port, .wait_for_answer = tag & 2 };
     memcpy(to->address, address, sizeof to->address);
@@ -177,14 +173,14 @@ static void dial(uint16_t port, uint8_t tag, uint8_t mood)
         return;
     struct guest *g = &guests[n_guests++];
     g->mood = mood;
-    target(&to, port, tag);
+    talk_target(&to, port, tag);
     g->s = onion_dial(o, &to, &guest_events, g, NULL);
     g->is_over = g->s == NULL;
     if (mood & 0x10)
         guest_write(g, mood * 8u + 2);
 }
 
-static uint16_t port_of(uint8_t how)
+uint16_t talk_port(uint8_t how)
 {
     static const uint16_t some[] = { 80, 80, 53, 81 };
     return some[how & 3];
@@ -194,7 +190,7 @@ void talk_dial(struct onion *o, struct reader *in)
 {
     uint8_t how = reader_u8(in), mood = reader_u8(in);
     (void)o;
-    dial(port_of(how), how >> 2 & 7, mood);
+    dial(talk_port(how), how >> 2 & 7, mood);
 }
 
 void talk_guest(struct reader *in)
@@ -340,107 +336,9 @@ void talk_host(struct reader *in)
         }
 }
 
-/* ---- flows ------------------------------------------------------------------------------------
- */
-
-static void flow_datagram(void *arg, const uint8_t *data, size_t len)
+bool talk_is_hasty(void)
 {
-    struct onion_flow **f = arg;
-    fuzz_must(*f != NULL && len <= ONION_DATAGRAM_MAX);
-    if (len > 0 && data[0] == 'e')
-        (void)onion_flow_send(*f, (const uint8_t *)"answer", 6);
-    else if (len > 0 && data[0] == 'c') {
-        onion_flow_close(*f);
-        *f = NULL;
-    }
-}
-
-static void flow_closed(void *arg, enum onion_fail fail)
-{
-    struct onion_flow **f = arg;
-    fuzz_must(*f != NULL && fail < ONION_FAILS);
-    *f = NULL;
-}
-
-static const struct onion_flow_events flow_events = { .datagram = flow_datagram,
-                                                      .closed = flow_closed };
-
-static struct onion_flow **free_flow(unsigned side)
-{
-    for (unsigned i = 0; i < FLOWS; i++)
-        if (flows[side][i] == NULL)
-            return &flows[side][i];
-    return NULL;
-}
-
-static void flow_came(void *arg, struct onion_flow *f, uint16_t port)
-{
-    struct onion_flow **place = free_flow(WORLD_SERVICE);
-    (void)arg;
-    (void)port;
-    if (place == NULL) {
-        onion_flow_close(f);
-        return;
-    }
-    *place = f;
-    onion_flow_attach(f, &flow_events, place);
-}
-
-void talk_flow(struct onion *o, struct reader *in)
-{
-    static const uint8_t words[3][8] = { "echo", "close", "quiet" };
-    uint8_t how = reader_u8(in), tag = reader_u8(in);
-    unsigned side = o == world_node[WORLD_USER].onion ? WORLD_USER : WORLD_SERVICE;
-    struct onion_flow **place = free_flow(side);
-    struct onion_target to;
-    if ((how & 3) == 0 && side == WORLD_USER && place != NULL) {
-        target(&to, port_of(how >> 2), tag & 5);
-        *place = onion_flow_open(o, &to, &flow_events, place, NULL);
-        return;
-    }
-    place = &flows[side][how >> 4 & (FLOWS - 1)];
-    if (*place == NULL)
-        return;
-    if ((how & 3) != 3) {
-        (void)onion_flow_send(*place, words[tag % 3], tag % 3 == 0 ? 4 : 5);
-        return;
-    }
-    onion_flow_close(*place);
-    *place = NULL;
-}
-
-/* ---- why --------------------------------------------------------------------------------------
- */
-
-static void why_step(void *arg, const struct onion_step *s)
-{
-    (void)arg;
-    fuzz_must(s->stage < ONION_STAGES && s->fail < ONION_FAILS);
-    if (service_mood == 0xaa && why != NULL) {
-        onion_why_cancel(why);
-        why = NULL;
-    }
-}
-
-static void why_done(void *arg, enum onion_fail fail)
-{
-    (void)arg;
-    fuzz_must(why != NULL && fail < ONION_FAILS);
-    why = NULL;
-}
-
-void talk_why(struct onion *o, struct reader *in)
-{
-    uint8_t how = reader_u8(in);
-    struct onion_target to;
-    if (why != NULL) {
-        onion_why_cancel(why);
-        why = NULL;
-        return;
-    }
-    target(&to, port_of(how), 0);
-    if (o == world_node[WORLD_USER].onion)
-        why = onion_why(o, &to, why_step, why_done, NULL, NULL);
+    return service_mood == 0xaa;
 }
 
 /* ---- the service ------------------------------------------------------------------------------
@@ -460,7 +358,7 @@ static void changed(void *arg, const struct onion_service_info *now)
 void talk_serve(struct onion *o)
 {
     static const struct onion_service_events ev = { .stream = came,
-                                                    .flow = flow_came,
+                                                    .flow = flows_came,
                                                     .changed = changed };
     if (service == NULL)
         service = onion_serve(o, &config, &ev, NULL, NULL);
@@ -484,12 +382,11 @@ void talk_begin(uint8_t how)
 {
     memset(guests, 0, sizeof guests);
     memset(hosts, 0, sizeof hosts);
-    memset(flows, 0, sizeof flows);
     memset(seed, 7, sizeof seed);
     memset(clients, 9, sizeof clients);
     if (address[0] == 0 && address[1] == 0)
         onion_address_of_seed(address, seed);
-    why = NULL;
+    flows_begin();
     service = NULL;
     n_guests = 0;
     service_mood = 0;
@@ -508,80 +405,14 @@ void talk_leave(void)
 {
     for (unsigned i = 0; i < n_guests; i++)
         guest_act(&guests[i], 4);
-    for (unsigned i = 0; i < FLOWS; i++) {
-        onion_flow_close(flows[WORLD_USER][i]);
-        flows[WORLD_USER][i] = NULL;
-    }
-    onion_why_cancel(why);
-    why = NULL;
+    flows_leave();
 }
 
 void talk_gone(unsigned node)
 {
-    if (node == WORLD_USER)
-        fuzz_must(why == NULL);
-    for (unsigned i = 0; i < FLOWS; i++)
-        fuzz_must(flows[node][i] == NULL);
+    flows_gone(node);
     for (unsigned i = 0; i < GUESTS; i++)
         fuzz_must((node == WORLD_USER ? guests[i].s : hosts[i].s) == NULL);
     if (node == WORLD_SERVICE)
         service = NULL;
-}
-
-static void check_visit(const struct visit *v)
-{
-    size_t streams = 0, ways = 0;
-    list_each (node, &v->streams)
-        streams++;
-    list_each (node, &v->waiting)
-        streams++;
-    for (unsigned i = 0; i < VISIT__WAYS; i++)
-        ways += v->ways[i].v == v;
-    fuzz_must(v->state != VISIT_OVER && v->n_streams <= VISIT__STREAMS &&
-              v->flows.n <= ONION__FLOWS);
-    if (v->state == VISIT_LEAVING)
-        fuzz_must(streams == 0 && v->flows.n == 0 && !v->is_listed);
-    else
-        fuzz_must(streams == v->n_streams);
-    /* It can't stand still: something is under way, or a timer ends it. */
-    fuzz_must(ways > 0 || v->fetching != NULL || v->timer.is_set || v->idle.is_set ||
-              v->rest.is_set);
-}
-
-static void check_service(const struct onion_service *s)
-{
-    struct onion_conns_info info;
-    size_t at_pivots = 0;
-    for (unsigned i = 0; i < SERVICE__PERIODS; i++)
-        for (unsigned k = 0; k < ONION_PIVOTS_MAX; k++)
-            at_pivots += s->periods[i].pivots[k].n_splices;
-    onion_conns_info(s->conns, &info);
-    fuzz_must(map_len(s->by_wire) == map_len(s->by_number) && at_pivots == map_len(s->by_number));
-    fuzz_must(at_pivots <= SERVICE__SPLICES && s->n_visitors <= ONION_CONNS &&
-              info.n <= ONION_CONNS && info.n_splices <= at_pivots &&
-              info.n_held <= ONION_HELD_ALL);
-}
-
-static void check_onion(const struct onion *o)
-{
-    size_t most = visits__count(o) * VISIT__WAYS;
-    list_each (node, &o->all_visits)
-        check_visit(container_of(node, struct visit, node));
-    list_each (node, &o->services)
-        check_service(services__at(node));
-    list_each (node, &o->leaving)
-        check_service(services__at(node));
-    for (const struct list *l = o->services.next; l != &o->services; l = l->next)
-        most += (size_t)SERVICE__PERIODS * ONION_PIVOTS_MAX * 2;
-    for (const struct list *l = o->leaving.next; l != &o->leaving; l = l->next)
-        most += (size_t)SERVICE__PERIODS * ONION_PIVOTS_MAX * 2;
-    fuzz_must(map_len(o->visits) <= ONION__VISITS && pivots_paths(o->paths) <= most);
-    fuzz_must(o->buffers.rx.used <= o->buffers.rx.max && o->buffers.tx.used <= o->buffers.tx.max);
-}
-
-void talk_check(void)
-{
-    for (unsigned i = 0; i < WORLD_NODES; i++)
-        if (world_node[i].onion != NULL)
-            check_onion(world_node[i].onion);
 }

@@ -51,12 +51,11 @@ void stores_mood(struct reader *in);
 /* The owner of the service's address stores something else: in that node's turn. */
 void stores_reseal(struct onion *o, struct reader *in);
 
-/* ---- talk.c: users of streams and flows at both ends -------------------------------------------
+/* ---- talk.c: users of streams at both ends -----------------------------------------------------
  */
 
 void talk_begin(uint8_t how);
 void talk_gone(unsigned node); /* that node lost its memory: nothing more is told */
-void talk_check(void);         /* what must hold at any moment: aborts */
 void talk_leave(void);         /* in the user's turn: nobody wants anything any more */
 /* Inside a node's turn. */
 void talk_serve(struct onion *o);
@@ -64,6 +63,23 @@ void talk_service(struct onion *o, struct reader *in); /* closes it, or opens it
 void talk_dial(struct onion *o, struct reader *in);
 void talk_guest(struct reader *in);
 void talk_host(struct reader *in);
-void talk_flow(struct onion *o, struct reader *in);
-void talk_why(struct onion *o, struct reader *in);
 const struct onion_service *talk_the_service(void);
+/* Whom the input wants to reach. */
+void talk_target(struct onion_target *to, uint16_t port, uint8_t tag);
+uint16_t talk_port(uint8_t how);
+bool talk_is_hasty(void); /* who asks why cancels at the first step */
+
+/* ---- flows.c: datagrams, and `why` -------------------------------------------------------------
+ */
+
+void flows_begin(void);
+void flows_gone(unsigned node);
+void flows_leave(void);
+void flows_came(void *arg, struct onion_flow *f, uint16_t port); /* a service's */
+void flows_event(struct onion *o, struct reader *in);
+void flows_why(struct onion *o, struct reader *in);
+
+/* ---- check.c -----------------------------------------------------------------------------------
+ */
+
+void world_check(void); /* what must hold at any moment: aborts */
