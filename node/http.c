@@ -189,3 +189,29 @@ int http_parse(struct http_request *out, const uint8_t *data, size_t len, size_t
     *used = head;
     return 200;
 }
+
+const char *http_phrase(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *phrase;
+    } known[] = {
+        { 200, "OK" },
+        { 400, "Bad Request" },
+        { 403, "Forbidden" },
+        { 404, "Not Found" },
+        { 405, "Method Not Allowed" },
+        { 413, "Content Too Large" },
+        { 414, "URI Too Long" },
+        { 431, "Request Header Fields Too Large" },
+        { 501, "Not Implemented" },
+        { 502, "Bad Gateway" },
+        { 503, "Service Unavailable" },
+        { 504, "Gateway Timeout" },
+        { 505, "HTTP Version Not Supported" },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].status == status)
+            return known[i].phrase;
+    return "Error";
+}

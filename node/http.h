@@ -17,3 +17,7 @@ struct http_request {
  * not this machine: a web page that had its name point here), 405, 413 (a body), 414, 431, 501
  * (transfer encoding), 505. */
 int http_parse(struct http_request *out, const uint8_t *data, size_t len, size_t *used);
+
+/* "Bad Gateway": the reason phrase (RFC 9110, section 15) of a status that this node answers with;
+ * "Error" for any other. */
+const char *http_phrase(unsigned status);

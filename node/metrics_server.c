@@ -52,45 +52,17 @@ static void drop(struct metrics_client *c)
     env_defer(s->o.env, &s->reap);
 }
 
-static const char *reason(int status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 413:
-        return "Content Too Large";
-    case 414:
-        return "URI Too Long";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 501:
-        return "Not Implemented";
-    case 503:
-        return "Service Unavailable";
-    case 505:
-        return "HTTP Version Not Supported";
-    default:
-        return "Bad Request";
-    }
-}
-
 static void answer(struct metrics_client *c, int status, const char *type, const char *body,
                    size_t len, bool with_body)
 {
     struct env *e = c->server->o.env;
     char head[320];
-    int n =
-        snprintf(head, sizeof head,
-                 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                 "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%s"
-                 "Connection: close\r\n\r\n",
-                 status, reason(status), type, len, status == 405 ? "Allow: GET, HEAD\r\n" : "");
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                     "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%s"
+                     "Connection: close\r\n\r\n",
+                     status, http_phrase((unsigned)status), type, len,
+                     status == 405 ? "Allow: GET, HEAD\r\n" : "");
     c->is_answered = true;
     if (env_stream_write(e, c->stream, head, (size_t)n) < 0 ||
         (with_body && len > 0 && env_stream_write(e, c->stream, body, len) < 0)) {

@@ -150,47 +150,17 @@ int tunnel_parse(struct tunnel_request *out, const uint8_t *data, size_t len, si
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-const char *tunnel_phrase(unsigned status)
-{
-    switch (status) {
-    case 200:
-        return "Connection Established";
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 405:
-        return "Method Not Allowed";
-    case 414:
-        return "URI Too Long";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 501:
-        return "Not Implemented";
-    case 502:
-        return "Bad Gateway";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    case 505:
-        return "HTTP Version Not Supported";
-    default:
-        return "Error";
-    }
-}
-
 void tunnel_answer(struct writer *out, unsigned status, const char *reason)
 {
     char text[TUNNEL_ANSWER_MAX];
     size_t n = strnlen(reason, TUNNEL_ANSWER_MAX / 2);
     if (status == 200)
-        snprintf(text, sizeof text, "HTTP/1.1 200 %s\r\n\r\n", tunnel_phrase(200));
+        snprintf(text, sizeof text, "HTTP/1.1 200 Connection Established\r\n\r\n");
     else
         snprintf(text, sizeof text,
                  "HTTP/1.1 %u %s\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
                  "Content-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n",
-                 status, tunnel_phrase(status), status == 405 ? "Allow: CONNECT\r\n" : "", n + 1,
+                 status, http_phrase(status), status == 405 ? "Allow: CONNECT\r\n" : "", n + 1,
                  (int)n, reason);
     writer_copy(out, text, strlen(text));
 }

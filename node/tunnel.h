@@ -28,5 +28,3 @@ struct tunnel_request {
 int tunnel_parse(struct tunnel_request *out, const uint8_t *data, size_t len, size_t *used);
 /* The answer: 200, or a status with a reason for people (cut to fit TUNNEL_ANSWER_MAX). */
 void tunnel_answer(struct writer *out, unsigned status, const char *reason);
-/* "Bad Gateway". */
-const char *tunnel_phrase(unsigned status);

@@ -85,10 +85,10 @@ static void open_it(void *arg)
 static void begin(void *arg)
 {
     struct build *x = arg;
-    if (!x->at->is_started)
+    if (!x->at->base.is_started)
         return;
     x->of->asked++;
-    sim_node_enter(x->at->node, open_it, x);
+    sim_node_enter(x->at->base.node, open_it, x);
 }
 
 struct builds *builds_create(struct maze *m, bool is_kept)
@@ -128,7 +128,7 @@ void builds_close(struct builds *b)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->all[i]->path != NULL)
-            sim_node_enter(b->all[i]->at->node, close_it, b->all[i]);
+            sim_node_enter(b->all[i]->at->base.node, close_it, b->all[i]);
 }
 
 static void junk_in(void *arg)
@@ -137,7 +137,7 @@ static void junk_in(void *arg)
     uint8_t noise[MESH_CELL];
     if (x->path == NULL)
         return;
-    env_random(sim_node_env(x->at->node), noise, sizeof noise);
+    env_random(sim_node_env(x->at->base.node), noise, sizeof noise);
     const struct onion_cell c = { .command = noise[0] % 8,
                                   .kind = noise[1],
                                   .splice = noise[2],
@@ -154,7 +154,7 @@ uint64_t builds_junk(struct builds *b)
     for (size_t i = 0; i < b->n; i++) {
         if (b->all[i]->path == NULL || b->all[i]->path->state != PATH_OPEN)
             continue;
-        sim_node_enter(b->all[i]->at->node, junk_in, b->all[i]);
+        sim_node_enter(b->all[i]->at->base.node, junk_in, b->all[i]);
         n += 2;
     }
     return n;

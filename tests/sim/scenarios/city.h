@@ -3,10 +3,7 @@
  * crash, and brand-new ones take their places. */
 #pragma once
 #include "dht/dht.h"
-#include "mesh/mesh.h"
-#include "tests/sim/scenario.h"
-#include "tests/sim/scenarios/cards.h"
-#include "tests/sim/world.h"
+#include "tests/sim/scenarios/folk.h"
 
 struct city_options {
     uint64_t seed;
@@ -22,40 +19,24 @@ struct city_options {
 
 struct city;
 struct city_node {
-    struct city *city;
-    struct sim_node *node;
-    uint32_t number; /* its place in the city */
-    uint32_t life;   /* of the nodes that held this place one after another */
-    struct card card;
-    struct env_addr addr;
-    struct mesh_identity *identity;
-    struct mesh *mesh;
+    struct folk_node base;
     struct dht *dht;
-    bool is_contact, is_liar;
-    bool is_started, is_leaving;
-    uint64_t boot_ns; /* world time */
+    bool is_liar;
 };
 
 struct city_counters {
-    uint64_t leaves, crashes, newcomers;
+    struct folk_counters folk;
     uint64_t calls, calls_timed_out, handshakes; /* of finished lives */
-    uint64_t failures;                           /* to start something: none may happen */
-    char failure[192];                           /* the first one */
 };
 
 struct city {
-    struct sim_world *w;
+    struct sim_world *w; /* folk.w */
+    struct folk folk;
     struct city_options o;
-    struct city_node **nodes; /* they never move */
-    uint32_t n_nodes;
-    struct mesh_contact *contacts;
-    size_t n_contacts;
-    bool is_open;         /* the contacts have their keys: everybody may start */
-    uint32_t n_addresses; /* given out so far */
-    uint32_t n_cards;
-    uint64_t churn_every_ns; /* 0: calm */
     struct city_counters n;
 };
+/* They never move. */
+struct city_node *city_at(const struct city *c, uint32_t i);
 
 /* What every scenario with a city lets the command line set, beside `nodes`. */
 #define CITY_PARAMS                                                                                \

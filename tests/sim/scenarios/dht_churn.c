@@ -4,6 +4,7 @@
 
 #include "tests/sim/scenarios/city.h"
 #include "tests/sim/scenarios/probe.h"
+#include "tests/sim/scenarios/replay.h"
 #include "tests/sim/scenarios/shelf.h"
 
 enum {
@@ -55,8 +56,9 @@ static void depart_and_look(struct sim_run *r, struct city *c, struct shelf *s, 
     city_pass(c, r, from + SIM_S(AGAIN_S + WAIT_S));
 }
 
-static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
+static void once(struct sim_run *r, struct cards *cards, void *outcome)
 {
+    struct outcome *out = outcome;
     struct city_options o = city_options_of(r, cards);
     double start = run_wall_seconds(r);
     *out = (struct outcome){ .ready = 0 };
@@ -79,8 +81,9 @@ static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
     out->seconds = run_wall_seconds(r) - start;
 }
 
-static void outcome_fini(struct outcome *out)
+static void outcome_fini(void *outcome)
 {
+    struct outcome *out = outcome;
     tally_fini(&out->steady);
     tally_fini(&out->nodes);
     tally_fini(&out->after);
@@ -114,9 +117,9 @@ static void report(struct sim_run *r, struct outcome *out)
                town_percentile(&out->puts.copies, 50), "");
     run_figure(r, "up", "nodes up before the departure", out->up, "");
     run_figure(r, "ready", "nodes that were ready", out->ready, "");
-    run_figure(r, "newcomers", "nodes replaced by new ones", out->n.newcomers, "");
-    run_figure(r, "leaves", "departures in order", out->n.leaves, "");
-    run_figure(r, "crashes", "crashes", out->n.crashes, "");
+    run_figure(r, "newcomers", "nodes replaced by new ones", out->n.folk.newcomers, "");
+    run_figure(r, "leaves", "departures in order", out->n.folk.leaves, "");
+    run_figure(r, "crashes", "crashes", out->n.folk.crashes, "");
     run_figure_real(r, "calls_per_node_minute", "requests, for a node and minute",
                     (double)out->churn_calls / node_minutes, "");
     run_figure(r, "calls_timed_out", "requests without answer", out->n.calls_timed_out, "");
@@ -124,23 +127,21 @@ static void report(struct sim_run *r, struct outcome *out)
     run_figure_real(r, "run_s", "real time of one run", out->seconds, "s");
 }
 
+static void judge(struct sim_run *r, void *outcome)
+{
+    struct outcome *out = outcome;
+    check(r, out);
+    report(r, out);
+}
+
 static void run(struct sim_run *r)
 {
-    struct outcome first, again;
+    static const struct replay x = {
+        .size = sizeof(struct outcome), .once = once, .judge = judge, .fini = outcome_fini
+    };
     if (!run_check(r, run_arg(r, "contacts") < run_arg(r, "nodes"), "more nodes than contacts"))
         return;
-    struct cards *cards = cards_create(run_seed(r));
-    once(r, cards, &first);
-    check(r, &first);
-    report(r, &first);
-    if (run_arg(r, "replay") != 0) {
-        once(r, cards, &again);
-        run_check(r, strcmp(first.hash, again.hash) == 0, "a run and its replay: %s and %s",
-                  first.hash, again.hash);
-        outcome_fini(&again);
-    }
-    outcome_fini(&first);
-    cards_destroy(cards);
+    replay_run(r, &x);
 }
 
 static const struct sim_param params[] = {
@@ -149,7 +150,7 @@ static const struct sim_param params[] = {
     { "half-life", 30, 1, 100000, "minutes after which half of the nodes are others" },
     { "records", 100, 1, 100000, "records published (at most one for each node)" },
     { "lookups", 1000, 10, 1000000, "lookups under churn, and again after the departure" },
-    { "replay", 0, 0, 1, "runs it twice and compares" },
+    REPLAY_PARAM,
     CITY_PARAMS,
     { 0 },
 };

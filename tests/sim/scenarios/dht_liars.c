@@ -41,11 +41,11 @@ static const enum liar_kind in_turn[LIAR_KINDS_] = { LIAR_FLOOD, LIAR_FAKE,    L
 
 static void note_stores(const struct city *c, struct outcome *out)
 {
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
+    for (uint32_t i = 0; i < c->folk.n_nodes; i++) {
         struct dht_stats st;
-        if (c->nodes[i]->is_liar || !c->nodes[i]->is_started)
+        if (city_at(c, i)->is_liar || !city_at(c, i)->base.is_started)
             continue;
-        dht_get_stats(c->nodes[i]->dht, &st);
+        dht_get_stats(city_at(c, i)->dht, &st);
         uint64_t percent = st.store_max > 0 ? 100 * st.stored_bytes / st.store_max : 0;
         if (percent > out->fullest_percent)
             out->fullest_percent = percent;

@@ -69,11 +69,11 @@ static void restart(struct sim_run *r, struct cards *cards)
 static uint64_t fullest(const struct city *c, uint64_t *most)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
+    for (uint32_t i = 0; i < c->folk.n_nodes; i++) {
         struct dht_stats st;
-        if (!c->nodes[i]->is_started)
+        if (!city_at(c, i)->base.is_started)
             continue;
-        dht_get_stats(c->nodes[i]->dht, &st);
+        dht_get_stats(city_at(c, i)->dht, &st);
         bytes = st.stored_bytes > bytes ? st.stored_bytes : bytes;
         *most = st.store_max;
     }

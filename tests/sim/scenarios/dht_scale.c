@@ -37,12 +37,12 @@ static void note_join(const struct city *c, uint64_t before, struct outcome *out
     out->join_calls = n.calls;
     out->join_handshakes = n.handshakes;
     out->join_datagrams = st.sent;
-    out->memory = now > before ? (now - before) / c->n_nodes : 0;
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
+    out->memory = now > before ? (now - before) / c->folk.n_nodes : 0;
+    for (uint32_t i = 0; i < c->folk.n_nodes; i++) {
         struct dht_stats ds;
-        if (!c->nodes[i]->is_started)
+        if (!city_at(c, i)->base.is_started)
             continue;
-        dht_get_stats(c->nodes[i]->dht, &ds);
+        dht_get_stats(city_at(c, i)->dht, &ds);
         out->contacts += ds.contacts;
     }
 }

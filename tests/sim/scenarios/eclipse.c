@@ -67,14 +67,14 @@ static void survey(const struct city *c, const uint8_t *key, const struct tried 
                    struct outcome *out)
 {
     const uint8_t *last = t[out->sybils < NEAREST ? out->sybils - 1 : NEAREST - 1].card.id;
-    const uint8_t *nearest = c->nodes[0]->card.id;
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
-        const struct city_node *me = c->nodes[i];
+    const uint8_t *nearest = city_at(c, 0)->base.card.id;
+    for (uint32_t i = 0; i < c->folk.n_nodes; i++) {
+        const struct city_node *me = city_at(c, i);
         if (me->is_liar)
             continue;
-        out->honest_nearer += dht_id_is_nearer(key, me->card.id, last);
-        if (dht_id_is_nearer(key, me->card.id, nearest))
-            nearest = me->card.id;
+        out->honest_nearer += dht_id_is_nearer(key, me->base.card.id, last);
+        if (dht_id_is_nearer(key, me->base.card.id, nearest))
+            nearest = me->base.card.id;
     }
     for (uint32_t i = 0; i < out->sybils; i++)
         out->in_the_way += dht_id_is_nearer(key, t[i].card.id, nearest);

@@ -234,7 +234,7 @@ static void stored(void *arg, int code, unsigned status, const msgpack_object *i
 static void find_content(const struct liar *l, const uint8_t *victim, uint8_t content[static 32],
                          uint8_t place[static DHT_ID])
 {
-    uint64_t of[2] = { l->me->number, l->n_junk };
+    uint64_t of[2] = { l->me->base.number, l->n_junk };
     uint8_t next[32], at[DHT_ID];
     crypto_h(content, "sim junk", &BYTES(of, sizeof of), 1);
     dht_provider_place(place, content);
@@ -256,13 +256,13 @@ static void store_at(struct liar *l, const struct city_node *to, const uint8_t *
     uint8_t bytes[DHT_PROVIDER_MAX + 8];
     struct writer w = writer_on(bytes, sizeof bytes);
     msgpack_packer pk;
-    struct mesh_contact c = { .addr = to->addr };
-    memcpy(c.id, to->card.id, sizeof c.id);
-    memcpy(c.link_key, to->identity->link.pub, sizeof c.link_key);
+    struct mesh_contact c = { .addr = to->base.addr };
+    memcpy(c.id, to->base.card.id, sizeof c.id);
+    memcpy(c.link_key, to->base.identity->link.pub, sizeof c.link_key);
     mp_packer(&pk, &w);
     mp_pack_bin(&pk, record, len);
     struct mesh_items items = { .data = bytes, .len = writer_len(&w), .n = 1 };
-    if (mesh_ask(l->me->mesh, &c, MESH_METHOD_STORE, &items, 0, stored, l->gang, NULL) == 0)
+    if (mesh_ask(l->me->base.mesh, &c, MESH_METHOD_STORE, &items, 0, stored, l->gang, NULL) == 0)
         l->gang->n.junk++;
 }
 
@@ -271,14 +271,14 @@ static void flood(struct liar *l)
     const struct shelf *s = l->gang->shelf;
     const struct city *c = l->gang->city;
     uint8_t content[32], place[DHT_ID], record[DHT_PROVIDER_MAX];
-    const uint8_t *victim = s->records[(l->me->number + l->n_junk) % s->n_records].place;
+    const uint8_t *victim = s->records[(l->me->base.number + l->n_junk) % s->n_records].place;
     find_content(l, victim, content, place);
     size_t len = shelf_build(&c->o.cards->network, &l->pseudonym, content, 1,
-                             mesh_time(l->me->mesh), record);
+                             mesh_time(l->me->base.mesh), record);
     struct nearest q = { .key = place, .most = FLOOD_COPIES };
-    for (uint32_t i = 0; i < c->n_nodes; i++)
-        if (c->nodes[i]->is_started && !c->nodes[i]->is_liar)
-            consider(&q, c->nodes[i]->card.id, c->nodes[i]);
+    for (uint32_t i = 0; i < c->folk.n_nodes; i++)
+        if (city_at(c, i)->base.is_started && !city_at(c, i)->is_liar)
+            consider(&q, city_at(c, i)->base.card.id, city_at(c, i));
     for (size_t i = 0; i < q.n; i++)
         store_at(l, q.at[i], record, len);
     l->n_junk++;
@@ -289,7 +289,7 @@ static void flood_timer(struct env_timer *t, void *arg)
     struct liar *l = arg;
     flood(l);
     if (l->n_junk < FLOOD_RECORDS)
-        env_timer_in(sim_node_env(l->me->node), t, ENV_MS(FLOOD_MS));
+        env_timer_in(sim_node_env(l->me->base.node), t, ENV_MS(FLOOD_MS));
 }
 
 /* ---- the gang ---- */
@@ -297,16 +297,16 @@ static void flood_timer(struct env_timer *t, void *arg)
 static void begin(void *arg)
 {
     struct liar *l = arg;
-    struct env *e = sim_node_env(l->me->node);
-    if (!l->me->is_started)
+    struct env *e = sim_node_env(l->me->base.node);
+    if (!l->me->base.is_started)
         return;
     if (l->kind == LIAR_FLOOD) {
         env_timer_init(&l->timer, flood_timer, l);
         env_timer_in(e, &l->timer, env_random_below(e, ENV_MS(FLOOD_MS)));
         return;
     }
-    if (mesh_serve(l->me->mesh, MESH_METHOD_FIND, serve_find, l) < 0 ||
-        mesh_serve(l->me->mesh, MESH_METHOD_STORE, serve_store, l) < 0)
+    if (mesh_serve(l->me->base.mesh, MESH_METHOD_FIND, serve_find, l) < 0 ||
+        mesh_serve(l->me->base.mesh, MESH_METHOD_STORE, serve_store, l) < 0)
         abort();
 }
 
@@ -320,11 +320,11 @@ static void make_fake(struct gang *g, uint32_t number, uint64_t now)
     uint8_t sk[64];
     n.expiry = now + MESH_NODE_RECORD_LIFE_S / 2;
     memcpy(n.identity, card.sign_pk, sizeof n.identity);
-    memcpy(n.link_key, host->identity->link.pub, sizeof n.link_key);
-    memcpy(n.onion_key, host->identity->onion[0].pub, sizeof n.onion_key);
+    memcpy(n.link_key, host->base.identity->link.pub, sizeof n.link_key);
+    memcpy(n.onion_key, host->base.identity->onion[0].pub, sizeof n.onion_key);
     memcpy(n.puzzle, card.puzzle, sizeof n.puzzle);
     memcpy(n.version, (uint8_t[4]){ MESH_MAJOR, MESH_MAJOR, 0, 0 }, sizeof n.version);
-    n.addrs[0].ip = host->addr;
+    n.addrs[0].ip = host->base.addr;
     card_secret(&card, sk);
     memcpy(t->id, card.id, sizeof t->id);
     int len = mesh_node_record_build(&n, &g->city->o.cards->network, sk, t->record);
@@ -335,7 +335,7 @@ static void make_fake(struct gang *g, uint32_t number, uint64_t now)
 
 static void make_fakes(struct gang *g, uint64_t now)
 {
-    g->n_fakes = 2 * g->city->n_nodes < FAKES_MAX ? 2 * g->city->n_nodes : FAKES_MAX;
+    g->n_fakes = 2 * g->city->folk.n_nodes < FAKES_MAX ? 2 * g->city->folk.n_nodes : FAKES_MAX;
     g->fakes = calloc(g->n_fakes, sizeof *g->fakes);
     if (g->fakes == NULL)
         abort();
@@ -361,9 +361,9 @@ static void recruit(struct gang *g, struct city_node *me)
 {
     struct liar *l = &g->liars[g->n_liars];
     struct told *t = &g->members[g->n_liars];
-    if (me->mesh == NULL || (t->len = mesh_own_record(me->mesh, t->record)) == 0)
+    if (me->base.mesh == NULL || (t->len = mesh_own_record(me->base.mesh, t->record)) == 0)
         return;
-    memcpy(t->id, me->card.id, sizeof t->id);
+    memcpy(t->id, me->base.card.id, sizeof t->id);
     *l = (struct liar){ .gang = g, .me = me };
     l->pseudonym = cards_get(g->city->o.cards, CARD_JUNK, g->n_liars);
     g->n_liars++;
@@ -372,20 +372,20 @@ static void recruit(struct gang *g, struct city_node *me)
 struct gang *gang_create(struct city *city, struct shelf *shelf)
 {
     struct gang *g = calloc(1, sizeof *g);
-    if (g == NULL || (g->liars = calloc(city->n_nodes, sizeof *g->liars)) == NULL ||
-        (g->members = calloc(city->n_nodes, sizeof *g->members)) == NULL)
+    if (g == NULL || (g->liars = calloc(city->folk.n_nodes, sizeof *g->liars)) == NULL ||
+        (g->members = calloc(city->folk.n_nodes, sizeof *g->members)) == NULL)
         abort();
     g->city = city;
     g->shelf = shelf;
-    for (uint32_t i = 0; i < city->n_nodes; i++)
-        if (city->nodes[i]->is_liar)
-            recruit(g, city->nodes[i]);
+    for (uint32_t i = 0; i < city->folk.n_nodes; i++)
+        if (city_at(city, i)->is_liar)
+            recruit(g, city_at(city, i));
     return g;
 }
 
 static uint64_t now_s(const struct gang *g)
 {
-    return g->n_liars > 0 ? mesh_time(g->liars[0].me->mesh) : 0;
+    return g->n_liars > 0 ? mesh_time(g->liars[0].me->base.mesh) : 0;
 }
 
 void gang_turn(struct gang *g, enum liar_kind kind)
@@ -399,7 +399,7 @@ void gang_turn(struct gang *g, enum liar_kind kind)
     for (uint32_t i = 0; i < g->n_liars; i++) {
         struct liar *l = &g->liars[i];
         l->kind = kind == LIAR_MIXTURE ? (enum liar_kind)(i % LIAR_MIXTURE) : kind;
-        sim_node_enter(l->me->node, begin, l);
+        sim_node_enter(l->me->base.node, begin, l);
     }
 }
 

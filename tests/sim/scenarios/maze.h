@@ -3,9 +3,7 @@
  * in everybody's list; relays may come and go, users stay. */
 #pragma once
 #include "onion/onion.h"
-#include "tests/sim/scenario.h"
-#include "tests/sim/scenarios/cards.h"
-#include "tests/sim/world.h"
+#include "tests/sim/scenarios/folk.h"
 
 struct maze_node;
 
@@ -27,39 +25,21 @@ struct maze_options {
 
 struct maze;
 struct maze_node {
-    struct maze *maze;
-    struct sim_node *node;
-    uint32_t number; /* relays first, then users */
-    uint32_t life;   /* of the nodes that held this place one after another */
-    bool is_relay, is_contact;
+    struct folk_node base; /* relays first, then users */
+    bool is_relay;
     bool is_rogue; /* tests/sim/scenarios/rogue.h */
-    struct card card;
-    struct env_addr addr;
-    struct mesh_identity *identity;
-    struct mesh *mesh; /* NULL while off */
     struct dht *dht;
     struct onion *onion;
-    bool is_started, is_leaving;
-};
-
-struct maze_counters {
-    uint64_t leaves, crashes, newcomers;
-    uint64_t failures; /* to start something: none may happen */
-    char failure[192]; /* the first one */
 };
 
 struct maze {
-    struct sim_world *w;
+    struct sim_world *w; /* folk.w */
+    struct folk folk;
     struct maze_options o;
-    struct maze_node **nodes; /* they never move */
-    uint32_t n_nodes;
-    struct mesh_contact *contacts;
-    size_t n_contacts;
-    bool is_open; /* the contacts have their keys: everybody may start */
-    uint32_t n_addresses, n_cards;
-    uint64_t churn_every_ns; /* 0: calm */
-    struct maze_counters n;
 };
+/* They never move. */
+struct maze_node *maze_at(const struct maze *m, uint32_t i);
+struct maze *maze_of(const struct maze_node *me);
 
 /* What every scenario with a maze lets the command line set, beside `nodes` (relays). */
 #define MAZE_PARAMS                                                                                \

@@ -2,6 +2,7 @@
  * for as long as it takes to see that a path is gone and to build another. */
 #include <string.h>
 
+#include "tests/sim/scenarios/replay.h"
 #include "tests/sim/scenarios/trade.h"
 
 enum {
@@ -14,7 +15,7 @@ enum {
 struct outcome {
     char hash[33];
     struct trade_tally downloads;
-    struct maze_counters n;
+    struct folk_counters n;
     struct sim_stats st;
     uint64_t replaced;
     double seconds;
@@ -37,8 +38,9 @@ static void download(struct sim_run *r, struct trade *t, struct outcome *out)
     }
 }
 
-static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
+static void once(struct sim_run *r, struct cards *cards, void *outcome)
 {
+    struct outcome *out = outcome;
     double start = run_wall_seconds(r);
     uint32_t services = (uint32_t)run_arg(r, "services");
     struct maze_options o = maze_options_of(r, cards, services + (uint32_t)run_arg(r, "clients"));
@@ -54,7 +56,7 @@ static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
     trade_wait(t, r);
     maze_calm(m);
     out->replaced = maze_metric(m, MAZE_USERS, "cyx_onion_paths_replaced_total", NULL);
-    out->n = m->n;
+    out->n = m->folk.n;
     maze_check(m, r);
     trade_check(t, r, &out->downloads, "downloads");
     sim_stats(m->w, &out->st);
@@ -91,23 +93,27 @@ static void report(struct sim_run *r, struct outcome *out)
     run_figure_real(r, "run_s", "real time of one run", out->seconds, "s");
 }
 
+static void outcome_fini(void *outcome)
+{
+    struct outcome *out = outcome;
+    trade_tally_fini(&out->downloads);
+}
+
+static void judge(struct sim_run *r, void *outcome)
+{
+    struct outcome *out = outcome;
+    check(r, out);
+    report(r, out);
+}
+
 static void run(struct sim_run *r)
 {
-    struct outcome first, again;
+    static const struct replay x = {
+        .size = sizeof(struct outcome), .once = once, .judge = judge, .fini = outcome_fini
+    };
     if (!run_check(r, run_arg(r, "contacts") < run_arg(r, "nodes"), "more relays than contacts"))
         return;
-    struct cards *cards = cards_create(run_seed(r));
-    once(r, cards, &first);
-    check(r, &first);
-    report(r, &first);
-    if (run_arg(r, "replay") != 0) {
-        once(r, cards, &again);
-        run_check(r, strcmp(first.hash, again.hash) == 0, "a run and its replay: %s and %s",
-                  first.hash, again.hash);
-        trade_tally_fini(&again.downloads);
-    }
-    trade_tally_fini(&first.downloads);
-    cards_destroy(cards);
+    replay_run(r, &x);
 }
 
 static const struct sim_param params[] = {
@@ -117,7 +123,7 @@ static const struct sim_param params[] = {
     { "clients", 8, 1, 2000, "users, with one download each" },
     { "seconds", 90, 1, 3600, "that a download takes when nothing happens" },
     { "rate", 10000, 100, 10000000, "bytes a second of each" },
-    { "replay", 0, 0, 1, "runs it twice and compares" },
+    REPLAY_PARAM,
     MAZE_PARAMS,
     { 0 },
 };

@@ -4,6 +4,7 @@
 
 #include "tests/sim/scenarios/builds.h"
 #include "tests/sim/scenarios/city.h"
+#include "tests/sim/scenarios/replay.h"
 #include "tests/sim/scenarios/trade.h"
 
 enum {
@@ -128,8 +129,9 @@ static void idle(struct runner *q)
 
 /* ---- */
 
-static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
+static void once(struct sim_run *r, struct cards *cards, void *outcome)
 {
+    struct outcome *out = outcome;
     double start = run_wall_seconds(r);
     struct runner q = { .r = r, .out = out };
     q.services = (uint32_t)run_arg(r, "services");
@@ -157,8 +159,9 @@ static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
     out->seconds = run_wall_seconds(r) - start;
 }
 
-static void outcome_fini(struct outcome *out)
+static void outcome_fini(void *outcome)
 {
+    struct outcome *out = outcome;
     trade_tally_fini(&out->far);
     trade_tally_fini(&out->cold);
     trade_tally_fini(&out->warm);
@@ -221,23 +224,21 @@ static void report(struct sim_run *r, struct outcome *out)
     run_figure_real(r, "run_s", "real time of one run", out->seconds, "s");
 }
 
+static void judge(struct sim_run *r, void *outcome)
+{
+    struct outcome *out = outcome;
+    check(r, out);
+    report(r, out);
+}
+
 static void run(struct sim_run *r)
 {
-    struct outcome first, again;
+    static const struct replay x = {
+        .size = sizeof(struct outcome), .once = once, .judge = judge, .fini = outcome_fini
+    };
     if (!run_check(r, run_arg(r, "contacts") < run_arg(r, "nodes"), "more relays than contacts"))
         return;
-    struct cards *cards = cards_create(run_seed(r));
-    once(r, cards, &first);
-    check(r, &first);
-    report(r, &first);
-    if (run_arg(r, "replay") != 0) {
-        once(r, cards, &again);
-        run_check(r, strcmp(first.hash, again.hash) == 0, "a run and its replay: %s and %s",
-                  first.hash, again.hash);
-        outcome_fini(&again);
-    }
-    outcome_fini(&first);
-    cards_destroy(cards);
+    replay_run(r, &x);
 }
 
 static const struct sim_param params[] = {
@@ -249,7 +250,7 @@ static const struct sim_param params[] = {
     { "answer", 40000, 1, 100000000, "bytes of the longest answer" },
     { "builds", 500, 1, 1000000, "paths built for their own sake" },
     { "idle", 200, 0, 10000, "paths that stand idle while memory is weighed" },
-    { "replay", 0, 0, 1, "runs it twice and compares" },
+    REPLAY_PARAM,
     MAZE_PARAMS,
     { 0 },
 };

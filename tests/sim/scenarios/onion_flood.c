@@ -2,6 +2,7 @@
  * service holds no more than before, and when the flood is over the work is, too. */
 #include <string.h>
 
+#include "tests/sim/scenarios/replay.h"
 #include "tests/sim/scenarios/siege.h"
 #include "tests/sim/scenarios/town.h"
 
@@ -149,8 +150,9 @@ static void count(struct runner *q)
     q->out->work = maze_metric(m, MAZE_USERS, "cyx_onion_work_total", NULL);
 }
 
-static void once(struct sim_run *r, struct cards *cards, struct outcome *out)
+static void once(struct sim_run *r, struct cards *cards, void *outcome)
 {
+    struct outcome *out = outcome;
     double start = run_wall_seconds(r);
     struct runner q = { .r = r, .out = out };
     q.clients = (uint32_t)run_arg(r, "clients");
@@ -247,8 +249,9 @@ static void report(struct sim_run *r, struct outcome *out)
     run_figure_real(r, "run_s", "real time of one run", out->seconds, "s");
 }
 
-static void outcome_fini(struct outcome *out)
+static void outcome_fini(void *outcome)
 {
+    struct outcome *out = outcome;
     trade_tally_fini(&out->before);
     trade_tally_fini(&out->early);
     trade_tally_fini(&out->paid);
@@ -256,25 +259,23 @@ static void outcome_fini(struct outcome *out)
     trade_tally_fini(&out->crowd);
 }
 
+static void judge(struct sim_run *r, void *outcome)
+{
+    struct outcome *out = outcome;
+    check(r, out, &out->paid);
+    report(r, out);
+}
+
 static void run(struct sim_run *r)
 {
-    struct outcome first, again;
+    static const struct replay x = {
+        .size = sizeof(struct outcome), .once = once, .judge = judge, .fini = outcome_fini
+    };
     if (!run_check(r, run_arg(r, "contacts") + run_arg(r, "attackers") < run_arg(r, "nodes"),
                    "more relays than contacts and attackers") ||
         !run_check(r, run_arg(r, "seconds") > RISEN_S, "more than %d s of flood", RISEN_S))
         return;
-    struct cards *cards = cards_create(run_seed(r));
-    once(r, cards, &first);
-    check(r, &first, &first.paid);
-    report(r, &first);
-    if (run_arg(r, "replay") != 0) {
-        once(r, cards, &again);
-        run_check(r, strcmp(first.hash, again.hash) == 0, "a run and its replay: %s and %s",
-                  first.hash, again.hash);
-        outcome_fini(&again);
-    }
-    outcome_fini(&first);
-    cards_destroy(cards);
+    replay_run(r, &x);
 }
 
 static const struct sim_param params[] = {
@@ -285,7 +286,7 @@ static const struct sim_param params[] = {
     { "dialers", 1, 0, 100, "users who come too often" },
     { "dials", 2, 1, 1000, "visits a second of each of these" },
     { "seconds", 32, 21, 10000, "of flood" },
-    { "replay", 0, 0, 1, "runs it twice and compares" },
+    REPLAY_PARAM,
     MAZE_PARAMS,
     { 0 },
 };

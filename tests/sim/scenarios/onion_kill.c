@@ -36,7 +36,7 @@ static uint64_t pause_after(struct maze *m, struct sim_run *r, struct trade_call
 static bool is_up(const struct maze *m)
 {
     for (uint32_t i = 0; i < m->o.relays; i++)
-        if (m->nodes[i]->mesh == NULL)
+        if (maze_at(m, i)->base.mesh == NULL)
             return false;
     return true;
 }
@@ -46,7 +46,7 @@ static void kill_some(struct sim_run *r, struct maze *m, struct trade_call *c, s
     for (uint64_t left = run_arg(r, "kills"); left > 0 && !c->is_over; left--) {
         uint64_t down = SIM_MS(DOWN_MS) + sim_random_below(m->w, SIM_MS(DOWN_MORE_MS));
         uint64_t settle = SIM_MS(SETTLE_MS) + sim_random_below(m->w, SIM_MS(SETTLE_MORE_MS));
-        maze_kill(m->nodes[sim_random_below(m->w, m->o.relays)], down);
+        maze_kill(maze_at(m, (uint32_t)sim_random_below(m->w, m->o.relays)), down);
         uint64_t longest = pause_after(m, r, c, down + settle);
         while (!c->is_over && (!is_up(m) || sim_now(m->w) - c->last_ns > SIM_MS(100))) {
             uint64_t more = pause_after(m, r, c, SIM_MS(100));

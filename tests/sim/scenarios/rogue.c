@@ -54,7 +54,7 @@ const char *rogue_name(enum rogue_kind k)
 static bool is_recruit(const struct maze_node *n)
 {
     for (size_t i = 0; i < gang->n_recruits; i++)
-        if (memcmp(gang->recruits[i], n->card.id, sizeof n->card.id) == 0)
+        if (memcmp(gang->recruits[i], n->base.card.id, sizeof n->base.card.id) == 0)
             return true;
     return false;
 }
@@ -65,8 +65,8 @@ static struct maze_node *rogue_of(const struct mesh *mesh)
     if (gang == NULL || gang->kind == ROGUE_NONE)
         return NULL;
     for (uint32_t i = 0; i < gang->maze->o.relays; i++) {
-        struct maze_node *n = gang->maze->nodes[i];
-        if (n->mesh == mesh)
+        struct maze_node *n = maze_at(gang->maze, i);
+        if (n->base.mesh == mesh)
             return n->is_rogue || is_recruit(n) ? n : NULL;
     }
     return NULL;
@@ -95,9 +95,9 @@ struct held {
 
 static struct mesh_link *find_link(const struct held *h)
 {
-    if (h->at->mesh == NULL)
+    if (h->at->base.mesh == NULL)
         return NULL;
-    list_each (node, &h->at->mesh->links) {
+    list_each (node, &h->at->base.mesh->links) {
         struct mesh_link *l = container_of(node, struct mesh_link, all);
         if (l == h->link && l->number == h->number)
             return l;
@@ -118,8 +118,8 @@ static void release_in(void *arg)
 static void release(void *arg)
 {
     struct held *h = arg;
-    if (sim_node_is_up(h->at->node)) /* else it is freed in the end */
-        sim_node_enter(h->at->node, release_in, h);
+    if (sim_node_is_up(h->at->base.node)) /* else it is freed in the end */
+        sim_node_enter(h->at->base.node, release_in, h);
 }
 
 static void hold(struct maze_node *at, const struct mesh_link *l, uint32_t path,
@@ -373,8 +373,8 @@ void rogues_draw(struct rogues *g)
     uint32_t rest = m->o.relays - m->o.contacts, due = m->o.relays * g->percent / 100;
     /* Each is taken with the probability that makes the share exact. */
     for (uint32_t i = m->o.contacts; i < m->o.relays; i++, rest--) {
-        m->nodes[i]->is_rogue = sim_random_below(m->w, rest) < due;
-        due -= m->nodes[i]->is_rogue;
+        maze_at(m, i)->is_rogue = sim_random_below(m->w, rest) < due;
+        due -= maze_at(m, i)->is_rogue;
     }
 }
 
@@ -387,8 +387,8 @@ void rogues_recruit(struct rogues *g, const uint8_t id[static 32])
 void rogues_spare(struct rogues *g, const uint8_t id[static 32])
 {
     for (uint32_t i = 0; i < g->maze->o.relays; i++)
-        if (memcmp(g->maze->nodes[i]->card.id, id, 32) == 0)
-            g->maze->nodes[i]->is_rogue = false;
+        if (memcmp(maze_at(g->maze, i)->base.card.id, id, 32) == 0)
+            maze_at(g->maze, i)->is_rogue = false;
 }
 
 void rogues_turn(struct rogues *g, enum rogue_kind kind)
@@ -411,7 +411,7 @@ void rogues_destroy(struct rogues *g)
 uint32_t rogues_count(const struct rogues *g)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < g->maze->n_nodes; i++)
-        n += g->maze->nodes[i]->is_rogue;
+    for (uint32_t i = 0; i < g->maze->folk.n_nodes; i++)
+        n += maze_at(g->maze, i)->is_rogue;
     return n;
 }

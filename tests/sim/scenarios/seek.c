@@ -40,7 +40,7 @@ static void look(void *arg)
 {
     struct seeker *k = arg;
     struct onion_purpose why = { .tag = { 0 } };
-    env_random(sim_node_env(k->at->node), why.tag, sizeof why.tag);
+    env_random(sim_node_env(k->at->base.node), why.tag, sizeof why.tag);
     if (onion_fetch_start(k->at->onion->fetch, k->trade->hosts[0].address, &why, ONION_FETCH_FRESH,
                           found, k) == NULL)
         abort();
@@ -50,7 +50,7 @@ static void begin(void *arg)
 {
     struct seeker *k = arg;
     k->tally->asked++;
-    sim_node_enter(k->at->node, look, k);
+    sim_node_enter(k->at->base.node, look, k);
 }
 
 void seek(struct trade *t, uint32_t client, struct seek_tally *tally, uint64_t in_ns)

@@ -133,7 +133,7 @@ static struct job *job_add(struct shelf *s, struct city_node *by, uint32_t recor
     struct job *j = calloc(1, sizeof *j);
     if (j == NULL)
         abort();
-    *j = (struct job){ .shelf = s, .by = by, .life = by->life, .record = record };
+    *j = (struct job){ .shelf = s, .by = by, .life = by->base.life, .record = record };
     list_init(&j->node);
     list_push_back(&s->jobs, &j->node);
     return j;
@@ -147,7 +147,7 @@ static void job_free(struct job *j)
 
 static bool is_there(const struct job *j)
 {
-    return j->by->life == j->life && j->by->is_started && !j->by->is_leaving;
+    return j->by->base.life == j->life && j->by->base.is_started && !j->by->base.is_leaving;
 }
 
 /* ---- publishing ---- */
@@ -208,7 +208,7 @@ static void put(void *arg)
     uint8_t bytes[DHT_PROVIDER_MAX];
     int code = CYX_ECANCELED;
     if (is_there(j)) {
-        struct mesh *m = j->by->mesh;
+        struct mesh *m = j->by->base.mesh;
         size_t len = shelf_build(mesh_network_of(m), &rec->pseudonym, rec->content, j->sequence,
                                  mesh_time(m), bytes);
         code = j->care == SHELF_KEEP ? dht_publish(j->by->dht, bytes, len, put_done, j, NULL)
@@ -224,7 +224,7 @@ void shelf_publish(struct shelf *s, uint32_t record, struct city_node *by, enum 
     j->care = care;
     j->sequence = ++s->records[record].begun;
     s->puts.asked++;
-    sim_node_enter(by->node, put, j);
+    sim_node_enter(by->base.node, put, j);
 }
 
 /* ---- looking ---- */
@@ -306,7 +306,7 @@ void shelf_look(struct shelf *s, uint32_t record, struct city_node *by, struct t
     memcpy(j->key, rec->place, sizeof j->key);
     memcpy(j->publisher, rec->pseudonym.sign_pk, sizeof j->publisher);
     t->asked++;
-    sim_node_enter(by->node, look, j);
+    sim_node_enter(by->base.node, look, j);
 }
 
 void shelf_look_node(struct shelf *s, const struct city_node *whose, struct city_node *by,
@@ -315,10 +315,10 @@ void shelf_look_node(struct shelf *s, const struct city_node *whose, struct city
     struct job *j = job_add(s, by, 0);
     j->tally = t;
     j->type = MESH_RECORD_NODE;
-    memcpy(j->key, whose->card.id, sizeof j->key);
-    memcpy(j->publisher, whose->card.sign_pk, sizeof j->publisher);
+    memcpy(j->key, whose->base.card.id, sizeof j->key);
+    memcpy(j->publisher, whose->base.card.sign_pk, sizeof j->publisher);
     t->asked++;
-    sim_node_enter(by->node, look, j);
+    sim_node_enter(by->base.node, look, j);
 }
 
 /* ---- many of them ---- */
@@ -348,7 +348,7 @@ static void look_at_any_node(const struct errand *e, struct city_node *by)
     struct sim_world *w = e->shelf->city->w;
     for (unsigned i = 0; i < DRAWS; i++) {
         struct city_node *whose = city_draw(e->shelf->city);
-        if (whose != NULL && whose != by && whose->boot_ns + SIM_S(SETTLED_S) <= sim_now(w)) {
+        if (whose != NULL && whose != by && whose->base.boot_ns + SIM_S(SETTLED_S) <= sim_now(w)) {
             shelf_look_node(e->shelf, whose, by, e->nodes);
             return;
         }

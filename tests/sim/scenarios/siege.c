@@ -13,8 +13,8 @@ enum { TICK_MS = 5, NOISE = 1200 };
 static struct maze_node *relay_of(const struct maze *m, const uint8_t id[static 32])
 {
     for (uint32_t i = 0; i < m->o.relays; i++)
-        if (memcmp(m->nodes[i]->card.id, id, 32) == 0)
-            return m->nodes[i];
+        if (memcmp(maze_at(m, i)->base.card.id, id, 32) == 0)
+            return maze_at(m, i);
     return NULL;
 }
 
@@ -41,12 +41,12 @@ static void take_aim(struct siege *s)
 static struct mesh_link *link_to(struct maze_node *me, const struct maze_node *to)
 {
     struct cyx_err err = { 0 };
-    struct mesh_contact c = { .addr = to->addr };
-    if (to->identity == NULL || me->mesh == NULL || to == me)
+    struct mesh_contact c = { .addr = to->base.addr };
+    if (to->base.identity == NULL || me->base.mesh == NULL || to == me)
         return NULL;
-    memcpy(c.id, to->identity->id, sizeof c.id);
-    memcpy(c.link_key, to->identity->link.pub, sizeof c.link_key);
-    struct mesh_link *l = mesh_dial(me->mesh, &c, &err);
+    memcpy(c.id, to->base.identity->id, sizeof c.id);
+    memcpy(c.link_key, to->base.identity->link.pub, sizeof c.link_key);
+    struct mesh_link *l = mesh_dial(me->base.mesh, &c, &err);
     return l != NULL && l->state == MESH_LINK_UP ? l : NULL;
 }
 
@@ -55,19 +55,20 @@ static bool assault(struct maze_node *me, const struct siege_target *t)
 {
     uint8_t train[ONION_TRAIN], noise[NOISE];
     struct mesh_link *l = link_to(me, t->at);
-    struct env *env = sim_node_env(me->node);
-    struct onion_build b = { .n_hops = 1, .stamp = mesh_time(me->mesh), .early = noise };
+    struct env *env = sim_node_env(me->base.node);
+    struct onion_build b = { .n_hops = 1, .stamp = mesh_time(me->base.mesh), .early = noise };
     uint32_t path = l != NULL ? mesh_path_id(l) : 0;
     if (path == 0)
         return false;
     env_random(env, noise, sizeof noise);
     noise[0] = 0xc0; /* so that it looks like a long header */
-    memcpy(b.hops[0].id, t->at->identity->id, 32);
-    memcpy(b.hops[0].onion_key, t->at->identity->onion[0].pub, 32);
+    memcpy(b.hops[0].id, t->at->base.identity->id, 32);
+    memcpy(b.hops[0].onion_key, t->at->base.identity->onion[0].pub, 32);
     b.last.command = ONION_BUILD_SPLICE;
     b.last.early_len = NOISE;
     memcpy(b.last.target, t->token, 32);
-    struct onion_train *own = onion_train_create(&b, mesh_network_of(me->mesh), env, train, NULL);
+    struct onion_train *own =
+        onion_train_create(&b, mesh_network_of(me->base.mesh), env, train, NULL);
     bool was_sent = own != NULL && mesh_train_send(l, path, false, train, sizeof train) == 0;
     onion_train_destroy(own);
     return was_sent;
@@ -83,7 +84,7 @@ static void wave_in(void *arg)
 {
     struct wave *w = arg;
     struct siege *s = w->siege;
-    for (; w->n > 0 && w->me->mesh != NULL; w->n--) {
+    for (; w->n > 0 && w->me->base.mesh != NULL; w->n--) {
         bool was_sent = assault(w->me, &s->targets[s->next++ % s->n_targets]);
         s->sent += was_sent;
         s->unsent += !was_sent;
@@ -97,8 +98,8 @@ static void wave_begin(struct siege *s, uint32_t i, uint32_t n)
     struct wave *w = calloc(1, sizeof *w);
     if (w == NULL)
         abort();
-    *w = (struct wave){ .siege = s, .me = m->nodes[m->o.relays - 1 - i], .n = n };
-    sim_node_enter(w->me->node, wave_in, w);
+    *w = (struct wave){ .siege = s, .me = maze_at(m, m->o.relays - 1 - i), .n = n };
+    sim_node_enter(w->me->base.node, wave_in, w);
 }
 
 static void tick(void *arg)
@@ -138,8 +139,8 @@ struct siege *siege_create(struct trade *t, uint32_t attackers)
         struct wave *w = calloc(1, sizeof *w);
         if (w == NULL)
             abort();
-        *w = (struct wave){ .siege = s, .me = m->nodes[m->o.relays - 1 - i] };
-        sim_node_enter(w->me->node, approach, w);
+        *w = (struct wave){ .siege = s, .me = maze_at(m, m->o.relays - 1 - i) };
+        sim_node_enter(w->me->base.node, approach, w);
     }
     sim_at(m->w, sim_now(m->w), tick, s);
     return s;
@@ -165,7 +166,7 @@ void siege_effort(struct siege *s, uint32_t *least, uint32_t *most)
     for (size_t i = 0; i < s->n_targets; i++) {
         const struct maze_node *at = s->targets[i].at;
         uint32_t effort =
-            at->is_started ? siege__effort_at(at->onion->relay, s->targets[i].token) : 0;
+            at->base.is_started ? siege__effort_at(at->onion->relay, s->targets[i].token) : 0;
         *least = effort < *least ? effort : *least;
         *most = effort > *most ? effort : *most;
     }

@@ -81,7 +81,7 @@ static struct trade_tally *tally_of(struct seat *x)
 static void seat_free(struct seat *x)
 {
     if (x->is_pacing)
-        env_timer_stop(sim_node_env(x->host->at->node), &x->pace);
+        env_timer_stop(sim_node_env(x->host->at->base.node), &x->pace);
     list_del(&x->node);
     free(x);
 }
@@ -115,10 +115,10 @@ static void paced(struct env_timer *t, void *arg)
 {
     struct seat *x = arg;
     (void)t;
-    env_timer_in(sim_node_env(x->host->at->node), &x->pace, ENV_MS(PACE_MS));
+    env_timer_in(sim_node_env(x->host->at->base.node), &x->pace, ENV_MS(PACE_MS));
     (void)answer(x, (uint64_t)x->call->o.pace * PACE_MS / 1000);
     if (x->sent == x->call->o.answer)
-        env_timer_stop(sim_node_env(x->host->at->node), &x->pace);
+        env_timer_stop(sim_node_env(x->host->at->base.node), &x->pace);
 }
 
 static void begin_answer(struct seat *x)
@@ -129,7 +129,7 @@ static void begin_answer(struct seat *x)
     }
     x->is_pacing = true;
     env_timer_init(&x->pace, paced, x);
-    env_timer_in(sim_node_env(x->host->at->node), &x->pace, 0);
+    env_timer_in(sim_node_env(x->host->at->base.node), &x->pace, 0);
 }
 
 static void seat_writable(void *arg)
@@ -229,7 +229,7 @@ static void serve(struct trade_host *h)
 
 static struct trade_host *host_on(struct trade *t, const struct maze_node *me)
 {
-    uint32_t i = me->number - me->maze->o.relays;
+    uint32_t i = me->base.number - maze_of(me)->o.relays;
     return !me->is_relay && i < t->n_hosts ? &t->hosts[i] : NULL;
 }
 
@@ -360,7 +360,7 @@ static void give_up(void *arg)
 {
     struct trade_call *c = arg;
     if (c->s != NULL)
-        sim_node_enter(c->at->node, give_up_in, c);
+        sim_node_enter(c->at->base.node, give_up_in, c);
 }
 
 static void dial(void *arg)
@@ -389,7 +389,7 @@ static void begin(void *arg)
     struct sim_world *w = c->trade->maze->w;
     c->o.tally->asked++;
     c->is_begun = true;
-    sim_node_enter(c->at->node, dial, c);
+    sim_node_enter(c->at->base.node, dial, c);
     sim_at(w, sim_now(w) + c->o.patience_ns, give_up, c);
 }
 

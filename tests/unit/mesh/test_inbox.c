@@ -300,6 +300,30 @@ Test(mesh_inbox, the_pool_takes_from_the_prefix_that_holds_most)
     rig_fini(&r);
 }
 
+Test(mesh_inbox, all_links_together_hold_no_more_than_16_mib)
+{
+    enum { LINKS = MESH_INBOX_ALL_BYTES / MESH_INBOX_BYTES + 8 };
+    struct rig r = rig_init(MESH_INBOX_ALL_BYTES);
+    struct mesh_inbox *in[LINKS];
+    uint64_t lost = 0;
+    for (unsigned k = 0; k < LINKS; k++) {
+        in[k] = mesh_inbox_create(r.pool, FRAGMENT, 100 + k);
+        for (unsigned i = 0; i < 7 * 50; i++) { /* seven messages that want their last fragment */
+            const struct mesh_frame_msg f = fragment_of(i / 50, 65536, i % 50);
+            cr_assert_eq(mesh_inbox_fragment(in[k], &f, k, 0, &r.got), DROP_NONE);
+        }
+        cr_assert_leq(mesh_inbox_pool_bytes(r.pool), (size_t)MESH_INBOX_ALL_BYTES, "link %u", k);
+    }
+    cr_expect(msg__pool_is_sound(r.pool));
+    cr_expect_gt(mesh_inbox_pool_bytes(r.pool), (size_t)MESH_INBOX_ALL_BYTES - 2 * MESH_MSG_MAX);
+    for (unsigned k = 0; k < LINKS; k++) {
+        lost += mesh_inbox_lost(in[k]);
+        mesh_inbox_destroy(in[k]);
+    }
+    cr_expect_gt(lost, 0u);
+    rig_fini(&r);
+}
+
 Test(mesh_inbox, refuses_the_fragment_of_a_message_that_gives_way_to_itself)
 {
     struct rig r = rig_init(3 * FRAGMENT);

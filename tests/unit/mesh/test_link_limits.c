@@ -119,6 +119,28 @@ Test(mesh_link_limits, a_prefix_holds_eight_unconfirmed_sessions_and_forty_hands
     few_fini(&f);
 }
 
+/* A second's worth of them was answered a moment ago. */
+Test(mesh_link_limits, so_many_handshakes_are_answered_in_all)
+{
+    static const struct sim_link near = { .latency_min_us = 1, .latency_max_us = 1 };
+    struct few f;
+    few_init(&f, 1, &near);
+    few_boot(few_add(&f, 0));
+    few_boot(few_add(&f, 0));
+    few_run_ms(&f, 50);
+    struct mesh *m = f.node[0].mesh;
+    uint64_t before = m->n.handshakes_in;
+    cr_expect(mesh_bucket_take(&m->handshakes, MESH_HS_RATE, mesh__now(m)));
+    cr_assert_not_null(few_dial(&f.node[1], &f.node[0]));
+    few_run_ms(&f, 1);
+    cr_expect_eq(m->n.handshakes_in, before);
+    cr_expect_eq(few_drops(&f.node[0], MESH_INIT, DROP_LOAD), 1u);
+    few_run_ms(&f, 5000); /* sent again, it has its turn */
+    cr_expect_eq(m->n.handshakes_in, before + 1);
+    cr_expect_eq(f.node[1].ups, 1u);
+    few_fini(&f);
+}
+
 Test(mesh_link_limits, a_half_full_table_asks_for_cookies_below_the_rate_too)
 {
     struct few f;

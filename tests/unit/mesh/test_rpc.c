@@ -315,6 +315,25 @@ Test(mesh_rpc, more_than_the_burst_of_200_are_answered_busy)
     few_fini(&t.f);
 }
 
+/* The count is set: as many peers would take a test minutes. */
+Test(mesh_rpc, more_than_4096_of_all_peers_are_answered_busy)
+{
+    struct talk t;
+    talk_init(&t, 10);
+    t.f.node[1].mesh->n_rpc = MESH_RPC_ALL;
+    ask(&t, ECHO, 5, 1, 0);
+    few_run_ms(&t.f, 100);
+    cr_expect_eq(t.busy, 1u);
+    cr_expect_eq(t.served, 0u);
+    t.f.node[1].mesh->n_rpc = MESH_RPC_ALL - 1;
+    ask(&t, ECHO, 5, 1, 0);
+    few_run_ms(&t.f, 100);
+    cr_expect_eq(t.ok, 1u);
+    cr_expect_eq(t.served, 1u);
+    t.f.node[1].mesh->n_rpc -= MESH_RPC_ALL - 1;
+    few_fini(&t.f);
+}
+
 static void serve_wrong(void *arg, struct mesh_request *rq, const msgpack_object *items, unsigned n)
 {
     (void)arg;

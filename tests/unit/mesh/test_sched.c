@@ -223,3 +223,20 @@ Test(mesh_sched, counts_stay_true_under_any_order_of_calls)
     mesh_sched_destroy(links[2]);
     rig_fini(&r);
 }
+
+Test(mesh_sched, all_links_together_queue_no_more_than_64_mib)
+{
+    static const uint8_t cell[MESH_CELL];
+    struct mesh_cells *cells = mesh_cells_create(MESH_CELLS_ALL_BYTES);
+    struct mesh_sched *link[2] = { mesh_sched_create(cells), mesh_sched_create(cells) };
+    uint32_t most = MESH_CELLS_ALL_BYTES / MESH_CELL;
+    for (uint32_t i = 0; i < most + 100; i++)
+        cr_assert_neq(mesh_sched_push(link[i % 2], 1 + i % 61, cell), CYX_ENOMEM);
+    cr_expect_leq(mesh_cells_used(cells), (size_t)MESH_CELLS_ALL_BYTES);
+    cr_expect_gt(mesh_cells_used(cells), (size_t)MESH_CELLS_ALL_BYTES / 10 * 9);
+    cr_expect_geq(mesh_cells_dropped(cells), (uint64_t)MESH_PATH_DROP_RUN);
+    mesh_sched_destroy(link[0]);
+    mesh_sched_destroy(link[1]);
+    cr_expect_eq(mesh_cells_used(cells), 0u);
+    mesh_cells_destroy(cells);
+}

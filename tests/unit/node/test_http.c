@@ -86,3 +86,17 @@ Test(http, bounds_target_fields_and_head)
     memset(text, 'A', sizeof text);
     cr_expect_eq(parse(text, sizeof text, &rq, &used), 431);
 }
+
+Test(http, every_status_that_we_answer_with_has_its_phrase)
+{
+    static const unsigned all[] = {
+        200, 400, 403, 404, 405, 413, 414, 431, 501, 502, 503, 504, 505
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        cr_expect_str_neq(http_phrase(all[i]), "Error", "%u", all[i]);
+        for (size_t k = 0; k < i; k++)
+            cr_expect_str_neq(http_phrase(all[i]), http_phrase(all[k]), "%u, %u", all[i], all[k]);
+    }
+    cr_expect_str_eq(http_phrase(504), "Gateway Timeout");
+    cr_expect_str_eq(http_phrase(299), "Error");
+}

@@ -135,3 +135,28 @@ size_t sealed_map(struct sealed *s, const uint8_t *map, size_t len,
     memcpy(plain + 4, map, len);
     return sealed_plain(s, plain, 4 + len, 4 + len <= 1748 ? 2048 : 8192, out);
 }
+
+/* The plaintext that a record holds. */
+void sealed_plain_of(const struct sealed *s, const uint8_t *data, size_t len, uint8_t *out)
+{
+    const struct desc__context c = { s->delegation.blinded, s->delegation.period };
+    struct dht_value v;
+    struct dht_descriptor d;
+    uint8_t key[32];
+    cr_assert_eq(dht_value_parse(&v, &s->net, SEALED_NOW, data, len), DROP_NONE);
+    cr_assert(dht_descriptor_read(&d, &v));
+    desc__inner_key(key, d.nonce, s->address, &c);
+    cr_assert_eq(crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, d.inner, d.inner_len,
+                                                            data, DESC__AD, d.nonce, key),
+                 0);
+}
+
+enum drop sealed_open_plain(struct sealed *s, const uint8_t *plain, size_t len)
+{
+    uint8_t out[DHT_DESCRIPTOR_MAX];
+    struct onion_reading how = sealed_reading(s);
+    struct onion_descriptor got;
+    how.client_secret = s->secrets[0];
+    size_t n = sealed_plain(s, plain, len, 4096, out);
+    return sealed_open(s, &how, out, n, &got);
+}

@@ -35,3 +35,7 @@ size_t sealed_plain(struct sealed *s, const uint8_t *plain, size_t len, size_t s
 size_t sealed_map(struct sealed *s, const uint8_t *map, size_t len,
                   uint8_t out[static DHT_DESCRIPTOR_MAX]);
 void sealed_d_key(const struct sealed *s, uint8_t sk[static 64]);
+/* The plaintext that a record holds. */
+void sealed_plain_of(const struct sealed *s, const uint8_t *data, size_t len, uint8_t *out);
+/* Seals any inner plaintext for clients, and opens that as the first of them. */
+enum drop sealed_open_plain(struct sealed *s, const uint8_t *plain, size_t len);

@@ -453,6 +453,44 @@ Test(onion_end, runs_so_many_lookups_and_stores_of_all_paths_in_a_second)
 /* ---- the path ends meanwhile
  * --------------------------------------------------------------------- */
 
+/* Of as many paths as it takes: each would have a pool's share like these. */
+static void fill_pool(void *arg)
+{
+    enum { PATHS = ONION_END_INBOX_BYTES / MESH_INBOX_BYTES + 2, PARTS = 52 };
+    static const uint8_t zero[ONION_MSG_FRAGMENT];
+    struct mesh_inbox_pool *all = arg;
+    struct mesh_inbox *in[PATHS];
+    struct mesh_message none = { 0 };
+    uint64_t lost = 0;
+    for (unsigned k = 0; k < PATHS; k++) {
+        in[k] = mesh_inbox_create(all, ONION_MSG_FRAGMENT, 100 + k);
+        for (unsigned i = 0; i < 7 * PARTS; i++) {
+            const struct mesh_frame_msg f = { .kind = MESH_MSG_REQUEST,
+                                              .id = i / PARTS,
+                                              .index = (uint8_t)(i % PARTS),
+                                              .count = PARTS + 1,
+                                              .len = ONION_MSG_FRAGMENT,
+                                              .data = zero };
+            cr_assert_eq(mesh_inbox_fragment(in[k], &f, k, 0, &none), DROP_NONE);
+            cr_assert_leq(mesh_inbox_pool_bytes(all), (size_t)ONION_END_INBOX_BYTES);
+        }
+    }
+    cr_expect_gt(mesh_inbox_pool_bytes(all), (size_t)ONION_END_INBOX_BYTES - 2 * MESH_MSG_MAX);
+    for (unsigned k = 0; k < PATHS; k++) {
+        lost += mesh_inbox_lost(in[k]);
+        mesh_inbox_destroy(in[k]);
+    }
+    cr_expect_gt(lost, 0u);
+}
+
+Test(onion_end, requests_of_all_paths_together_hold_no_more_than_4_mib)
+{
+    few_in(r.at[END].few, fill_pool, the_end()->pool);
+    ask_find(1, made.self.pk, MESH_RECORD_PROVIDER);
+    run_ms(10000);
+    expect_status(1, MESH_RPC_NOT_FOUND);
+}
+
 Test(onion_end, takes_lookups_back_and_lets_stores_end_by_themselves)
 {
     uint8_t record[DHT_DESCRIPTOR_MAX], place[32];
