@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "host/isolation/cgroup_internal.h"
 #include "host/isolation/isolation.h"
+#include "host/isolation/plan.h"
 
 enum { CGROUP2_MAGIC = 0x63677270, CGROUP1_MAGIC = 0x27e0eb };
 
@@ -148,8 +149,9 @@ static bool wants(const struct iso__layout *l, enum iso__hierarchy h, const stru
 {
     const struct iso_limits *m = &s->limits;
     switch (h) {
-    case ISO__V2:
     case ISO__DEVICES:
+        return !iso__weak("devices");
+    case ISO__V2:
     case ISO__MEMORY: /* also for what is read back */
     case ISO__PIDS:
         return true;
@@ -211,9 +213,12 @@ static int make_one(const struct iso__layout *l, enum iso__hierarchy h, const ch
 {
     if (mkdir(path, 0755) == 0)
         return 0;
-    if (errno == EEXIST)
-        return h == ISO__DEVICES ? 1 : CYX_EEXIST;
-    if (errno != ENOENT || make_parents(l, h, path) < 0)
+    if (errno == EEXIST && h == ISO__DEVICES)
+        return 1;
+    /* The name was claimed in the state folder: an empty group is a leftover, a full one is not. */
+    if (errno == EEXIST && rmdir(path) < 0)
+        return CYX_EEXIST;
+    if (access(path, F_OK) < 0 && make_parents(l, h, path) < 0)
         return CYX_EIO;
     return mkdir(path, 0755) == 0 ? 0 : CYX_EIO;
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "host/isolation/cgroup_internal.h"
+#include "host/isolation/plan.h"
 
 int iso__cg_read(int dir, const char *name, char *buf, size_t cap)
 {
@@ -127,7 +128,7 @@ static int missing(const char *what, struct cyx_err *err)
 static int limits_v1(const struct iso__groups *g, const struct iso_limits *m, struct cyx_err *err)
 {
     int rc = 0;
-    if (m->memory_bytes != 0) {
+    if (m->memory_bytes != 0 && !iso__weak("memory")) {
         if (g->fd[ISO__MEMORY] < 0)
             return missing("memory", err);
         int dir = g->fd[ISO__MEMORY];
@@ -137,7 +138,7 @@ static int limits_v1(const struct iso__groups *g, const struct iso_limits *m, st
                  : set(dir, "memory.memsw.limit_in_bytes", false, err, "%" PRIu64, m->memory_bytes);
         rc = rc < 0 ? rc : set(dir, "memory.swappiness", false, err, "0");
     }
-    if (rc == 0 && m->pids != 0) {
+    if (rc == 0 && m->pids != 0 && !iso__weak("pids")) {
         if (g->fd[ISO__PIDS] < 0)
             return missing("processes", err);
         rc = set(g->fd[ISO__PIDS], "pids.max", true, err, "%" PRIu64, m->pids);

@@ -53,16 +53,15 @@ static void join_cgroups(struct iso__plan *p)
         must(p, ISO__STEP_CGROUP, sys_3(SYS_write, p->cgroups[i], "0", 1), "tasks");
 }
 
-static void wait_for_parent(struct iso__plan *p)
+void iso__child_wait(struct iso__plan *p, uint32_t while_it_is)
 {
     struct timespec limit = { .tv_sec = LAUNCH_S_MAX };
-    uint32_t go;
-    while ((go = atomic_load(&p->go)) == 0) {
-        long rc = sys_5(SYS_futex, &p->go, FUTEX_WAIT, 0, &limit, 0);
+    while (atomic_load(&p->go) == while_it_is) {
+        long rc = sys_5(SYS_futex, &p->go, FUTEX_WAIT, while_it_is, &limit, 0);
         if (rc == -ETIMEDOUT)
             iso__child_fail(p, ISO__STEP_WAIT, rc, NULL);
     }
-    if (go != 1)
+    if (atomic_load(&p->go) == ISO__GO_AWAY)
         sys_1(SYS_exit_group, 125);
 }
 
@@ -78,7 +77,9 @@ static void bring_up_lo(struct iso__plan *p)
     struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
     int fd = (int)must(p, ISO__STEP_LO, sys_3(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
                        "socket");
-    must(p, ISO__STEP_LO, sys_3(SYS_ioctl, fd, SIOCSIFFLAGS, &ifr), "SIOCSIFFLAGS");
+    long rc = sys_3(SYS_ioctl, fd, SIOCSIFFLAGS, &ifr);
+    if (!iso__weak("netns"))
+        must(p, ISO__STEP_LO, rc, "SIOCSIFFLAGS");
     sys_close(fd);
 }
 
@@ -148,7 +149,10 @@ _Noreturn void iso__child(struct iso__plan *p)
     /* After joining: a cgroup namespace's root is the group at this moment. */
     must(p, ISO__STEP_UNSHARE, sys_1(SYS_unshare, p->unshare_late), "unshare");
     make_private(p);
-    wait_for_parent(p);
+    iso__child_wait(p, ISO__GO_WAIT);
+    /* All that the parent hands over is in the table; what is opened from here is this process's.
+     */
+    must(p, ISO__STEP_UNSHARE, sys_1(SYS_unshare, CLONE_FILES), "unshare files");
     become_root(p);
     iso__child_filesystems(p, &fds);
     enter_root(p);

@@ -147,15 +147,16 @@ void iso__child_tty(struct iso__plan *p, int pts)
                p->process->cols != 0 ? p->process->cols : 80, 0, 0 };
     must(p, ISO__STEP_TTY, sys_3(SYS_ioctl, slave, TIOCSWINSZ, &size), "TIOCSWINSZ");
     sys_5(SYS_fchownat, slave, "", p->process->uid, 0xffffffffu, SYS_AT_EMPTY_PATH);
-    p->tty = master; /* the table of descriptors is the parent's too */
     must(p, ISO__STEP_TTY, sys_3(SYS_ioctl, slave, TIOCSCTTY, 0), "TIOCSCTTY");
     int console =
         (int)sys_4(SYS_openat, AT_FDCWD, "/dev/console", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     int clone = p->spec != NULL && console >= 0 ? sys_open_tree(slave, "", 0) : -1;
     if (clone >= 0)
         must(p, ISO__STEP_TTY, sys_attach(clone, console), "/dev/console");
-    /* From now on the table is this process's own: 0, 1 and 2 may be replaced. */
-    must(p, ISO__STEP_TTY, sys_1(SYS_unshare, CLONE_FILES), "unshare files");
+    p->tty = master;
+    uint32_t go = atomic_load(&p->go);
+    must(p, ISO__STEP_TTY, sys_3(SYS_write, p->pipe[1], "T", 1), "pipe");
+    iso__child_wait(p, go); /* until the parent has taken a copy of the master */
     for (int i = 0; i < 3; i++)
         must(p, ISO__STEP_TTY, sys_3(SYS_dup3, slave, i, 0), "dup3");
 }
@@ -285,10 +286,8 @@ _Noreturn void iso__child_run(struct iso__plan *p)
 {
     uint64_t no_signals = 0;
     char byte;
-    if (p->tty < 0) {
-        must(p, ISO__STEP_EXEC, sys_1(SYS_unshare, CLONE_FILES), "unshare files");
+    if (p->tty < 0)
         set_stdio(p);
-    }
     close_all_else(p);
     p->pipe[1] = PIPE_FD; /* this process's number for it; the parent keeps its own elsewhere */
     enter_cwd(p);

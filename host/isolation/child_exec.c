@@ -42,7 +42,7 @@ static _Noreturn void inside(struct iso__plan *p)
 _Noreturn void iso__child_exec(struct iso__plan *p)
 {
     struct clone_args args = {
-        .flags = CLONE_PARENT | CLONE_FILES | CLONE_PIDFD,
+        .flags = CLONE_PARENT | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)&p->pid,
     };
     if (!iso__weak("dumpable"))

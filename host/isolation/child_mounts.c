@@ -31,7 +31,7 @@ void iso__child_filesystems(struct iso__plan *p, struct iso__child_fds *fds)
     static const char *const pts_tty[] = { "mode", "0620", "ptmxmode", "0666", "gid", "5", NULL };
     fds->proc = make_fs(p, ISO__STEP_PROC, "proc", p->spec->flags & ISO_PROC_PIDS ? pids : NULL,
                         NULL, NO_TRICKS | SYS_ATTR_NOEXEC);
-    fds->sys = make_fs(p, ISO__STEP_SYS, "sysfs", NULL, NULL,
+    fds->sys = make_fs(p, ISO__STEP_SYS, iso__weak("netns") ? "tmpfs" : "sysfs", NULL, NULL,
                        NO_TRICKS | SYS_ATTR_NOEXEC | SYS_ATTR_RDONLY);
     fds->pts = make_fs(p, ISO__STEP_PTS, "devpts", p->spec->n_ids > 5 ? pts_tty : pts_plain, NULL,
                        SYS_ATTR_NOSUID | SYS_ATTR_NOEXEC);

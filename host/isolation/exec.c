@@ -83,7 +83,7 @@ static int join(struct iso_container *c, struct iso__plan *p, struct iso_exec *x
         sys_4(SYS_pidfd_send_signal, x->pidfd, SIGKILL, 0, 0);
         reap(x->pidfd);
     }
-    x->tty = p->tty > 0 ? p->tty : -1;
+    x->tty = p->tty_taken;
     return rc < 0 ? rc : 0;
 }
 

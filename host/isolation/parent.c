@@ -74,7 +74,7 @@ struct iso__plan *iso__plan_make(struct cyx_err *err)
         cyx_fail(err, CYX_ENOMEM, "launch");
         return NULL;
     }
-    p->tty = p->hold = p->root = p->dev = p->shm = p->ns_pidfd = -1;
+    p->tty_taken = p->tty = p->hold = p->root = p->dev = p->shm = p->ns_pidfd = -1;
     p->pipe[0] = p->pipe[1] = -1;
     for (unsigned i = 0; i < ISO_MOUNTS_MAX; i++)
         p->binds[i] = -1;
@@ -116,6 +116,12 @@ static int said(const struct iso__plan *p, struct cyx_err *err)
                     p->detail, strerror(-p->error));
 }
 
+static void hand_over(struct iso__plan *p, uint32_t go)
+{
+    atomic_store(&p->go, go);
+    sys_5(SYS_futex, &p->go, FUTEX_WAKE, 1, 0, 0);
+}
+
 int iso__hear(struct iso__plan *p, int pipe, int pidfd, struct cyx_err *err)
 {
     struct pollfd fds[2] = { { .fd = pipe, .events = POLLIN }, { .fd = pidfd, .events = POLLIN } };
@@ -134,6 +140,11 @@ int iso__hear(struct iso__plan *p, int pipe, int pidfd, struct cyx_err *err)
     ssize_t n = read(pipe, &byte, 1);
     if (n == 0)
         return 0;
+    if (n == 1 && byte == 'T') {
+        p->tty_taken = (int32_t)sys_3(SYS_pidfd_getfd, pidfd, p->tty, 0);
+        hand_over(p, p->tty_taken < 0 ? ISO__GO_AWAY : ISO__GO_TTY);
+        return iso__hear(p, pipe, pidfd, err);
+    }
     return n == 1 && byte == 'R' ? 1 : said(p, err);
 }
 
@@ -175,12 +186,6 @@ static int build(struct iso_container *c, const struct iso_spec *s, struct iso__
             return cyx_wrap(err, "mount %u", i);
     }
     return p->dev < 0 ? p->dev : 0;
-}
-
-static void hand_over(struct iso__plan *p, uint32_t go)
-{
-    atomic_store(&p->go, go);
-    sys_5(SYS_futex, &p->go, FUTEX_WAKE, 1, 0, 0);
 }
 
 /* The child begins on its own stack, on the parent's memory; it never returns into this frame. */
@@ -271,7 +276,7 @@ static void abandon(struct iso_container *c, struct iso__plan *p)
     siginfo_t info;
     if (c->pidfd < 0)
         return;
-    hand_over(p, 2);
+    hand_over(p, ISO__GO_AWAY);
     sys_4(SYS_pidfd_send_signal, c->pidfd, SIGKILL, 0, 0);
     while (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED) < 0 && errno == EINTR)
         ;
@@ -287,7 +292,7 @@ static int talk(struct iso_container *c, const struct iso_spec *spec, struct iso
     rc = rc < 0 ? rc : build(c, spec, p, err);
     if (rc < 0)
         return rc;
-    hand_over(p, 1);
+    hand_over(p, ISO__GO_ROOT);
     rc = iso__hear(p, in, c->pidfd, err);
     close_if(out);
     if (rc == 1 && p->hold < 0)
@@ -317,7 +322,7 @@ int iso__launch(struct iso_container *c, const struct iso_spec *spec,
     }
     if (rc < 0)
         abandon(c, p);
-    c->tty = p->tty;
+    c->tty = p->tty_taken;
     if (c->is_held) {
         close_descriptors(p);
         c->plan = p; /* the child still runs on it */

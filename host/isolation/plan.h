@@ -43,15 +43,17 @@ enum iso__step {
 
 enum { ISO__CGROUPS_MAX = 10 };
 
+enum iso__go { ISO__GO_WAIT, ISO__GO_ROOT /* the mounts are there */, ISO__GO_AWAY, ISO__GO_TTY };
+
 struct iso__plan {
-    /* Parent to child: 0 wait, 1 the root is there, 2 give up. A futex. */
-    _Atomic uint32_t go;
+    _Atomic uint32_t go; /* parent to child: enum iso__go. A futex. */
     /* Child to parent, before it writes to `pipe`. */
     int32_t error; /* negative errno */
     uint32_t step; /* enum iso__step */
     char detail[96];
-    int32_t tty; /* the pty's master, a descriptor in the shared table */
-    int32_t pid; /* exec: of the process that runs */
+    int32_t tty;       /* the pty's master in the child's table; -1: none, 0: one is wanted */
+    int32_t tty_taken; /* the parent's copy of it */
+    int32_t pid;       /* exec: of the process that runs */
 
     /* Set before clone, not changed afterwards. */
     const struct iso_spec *spec; /* NULL for exec */
@@ -86,6 +88,7 @@ _Noreturn void iso__child_fail(struct iso__plan *p, enum iso__step step, long rc
 void iso__child_confine(struct iso__plan *p, int proc_fd); /* everything from rlimits to seccomp */
 _Noreturn void iso__child_run(struct iso__plan *p);        /* descriptors, cwd, exec */
 void iso__child_tty(struct iso__plan *p, int pts);
+void iso__child_wait(struct iso__plan *p, uint32_t while_it_is);
 
 int iso__sysctl_allowed(const char *key);
 

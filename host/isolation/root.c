@@ -57,7 +57,8 @@ static int make_upper(const struct iso_spec *s, struct cyx_err *err)
     cleanup_close int fs = sys_fs_open("tmpfs");
     if (fs < 0)
         return failed(err, "tmpfs", fs);
-    snprintf(text, sizeof text, "%" PRIu64, iso__weak("root_bytes") ? (uint64_t)1 << 33 : s->root_bytes);
+    snprintf(text, sizeof text, "%" PRIu64,
+             iso__weak("root_bytes") ? (uint64_t)1 << 33 : s->root_bytes);
     long rc = sys_fs_string(fs, "size", text);
     /* Three folders of ours are not the container's to pay for. */
     snprintf(text, sizeof text, "%" PRIu64,
@@ -127,7 +128,8 @@ static int make_overlay(const struct iso_spec *s, int userns, int data, int work
         return err != NULL ? err->code : CYX_EIO;
     long rc = sys_fs_fd(fs, "upperdir", data);
     rc = rc < 0 ? rc : sys_fs_fd(fs, "workdir", work);
-    /* Links between layers are only what we make ourselves: none, and none of a layer is followed. */
+    /* Links between layers are only what we make ourselves: none, and none of a layer is followed.
+     */
     rc = rc < 0 ? rc : sys_fs_string(fs, "redirect_dir", "nofollow");
     rc = rc < 0 ? rc : sys_fs_string(fs, "metacopy", "off");
     rc = rc < 0 ? rc : sys_fs_string(fs, "index", "off");
@@ -215,7 +217,7 @@ int iso__dev_template(struct cyx_err *err)
 
 int iso__bind_make(const struct iso_mount *m, int userns, struct cyx_err *err)
 {
-    unsigned attr = SYS_ATTR_NOSUID | SYS_ATTR_NODEV |
+    unsigned attr = SYS_ATTR_NOSUID | (iso__weak("nodev") ? 0u : SYS_ATTR_NODEV) |
                     (m->flags & ISO_MNT_READONLY ? SYS_ATTR_RDONLY : 0u) |
                     (m->flags & ISO_MNT_NOEXEC ? SYS_ATTR_NOEXEC : 0u);
     return clone_mapped(m->source, attr, m->flags & ISO_MNT_RECURSIVE ? SYS_AT_RECURSIVE : 0,
