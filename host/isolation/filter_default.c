@@ -70,12 +70,20 @@ static const struct iso_filter_rule by_argument[] = {
 
 enum { N_ALLOWED = ARRAY(allowed), N_BY_ARGUMENT = ARRAY(by_argument) };
 
-int iso_filter_default(struct sock_fprog *out, struct cyx_err *err)
+const struct iso_filter_rule *iso_filter_default_rules(unsigned *n)
 {
     static struct iso_filter_rule rules[N_ALLOWED + N_BY_ARGUMENT];
     for (unsigned i = 0; i < N_ALLOWED; i++)
         rules[i] = (struct iso_filter_rule){ .nr = allowed[i], .action = ISO_FILTER_ALLOW };
     for (unsigned i = 0; i < N_BY_ARGUMENT; i++)
         rules[N_ALLOWED + i] = by_argument[i];
-    return iso_filter_compile(rules, N_ALLOWED + N_BY_ARGUMENT, ISO_FILTER_ERRNO, EPERM, out, err);
+    *n = N_ALLOWED + N_BY_ARGUMENT;
+    return rules;
+}
+
+int iso_filter_default(struct sock_fprog *out, struct cyx_err *err)
+{
+    unsigned n;
+    const struct iso_filter_rule *rules = iso_filter_default_rules(&n);
+    return iso_filter_compile(rules, n, ISO_FILTER_ERRNO, EPERM, out, err);
 }
