@@ -40,6 +40,8 @@ void iso_container_close(struct iso_container *c)
             close(fds[i]);
     }
     iso__groups_close(&c->groups);
+    while (c->late.n > 0)
+        close(c->late.fd[--c->late.n]);
     /* While a child still runs on them, plan and stack stay mapped until this process ends. */
     bool in_use = c->is_held && iso__proc_started(c->engine, c->pid) == c->started;
     if (!in_use) {

@@ -1,10 +1,19 @@
 /* host/isolation/internal.h - structures of the parent's side. */
 #pragma once
 #include <linux/filter.h>
+#include <unistd.h>
 
 #include "host/isolation/cgroup.h"
 #include "host/isolation/isolation.h"
 #include "host/isolation/plan.h"
+
+/* Descriptors whose closing takes a mount down and so waits for an RCU grace period, 0.1 ms and
+ * much more on a busy machine: kept until the container's handle goes, off the path of start and
+ * exit. */
+struct iso__late {
+    int fd[ISO_LAYERS_MAX + 4];
+    unsigned n;
+};
 
 struct iso_engine {
     int state; /* the state folder */
@@ -28,6 +37,7 @@ struct iso_container {
     bool is_reaped;
     struct iso_exit exit;
     struct iso__groups groups;
+    struct iso__late late;
     struct iso__plan *plan; /* while held by this process: the child runs on it */
     void *stack;
 };
@@ -47,9 +57,18 @@ long iso__clone_exec(struct iso_container *c, struct iso__plan *p, int *pidfd);
 int iso__wait_pidfd(int pidfd, int timeout_ms, struct iso_exit *out, struct cyx_err *err);
 
 /* root.c: detached mounts. Each returns a descriptor or a negative code. */
-int iso__root_make(const struct iso_spec *s, int userns, int *shm, struct cyx_err *err);
+int iso__root_make(const struct iso_spec *s, int userns, int *shm, struct iso__late *late,
+                   struct cyx_err *err);
 int iso__dev_template(struct cyx_err *err);
 int iso__bind_make(const struct iso_mount *m, int userns, struct cyx_err *err);
+
+static inline void iso__late_add(struct iso__late *l, int fd)
+{
+    if (fd >= 0 && l->n < sizeof l->fd / sizeof l->fd[0])
+        l->fd[l->n++] = fd;
+    else if (fd >= 0)
+        close(fd);
+}
 
 /* state.c: what is on disk. */
 int iso__state_begin(struct iso_container *c, struct cyx_err *err); /* CYX_EEXIST */

@@ -172,7 +172,10 @@ static int build(struct iso_container *c, const struct iso_spec *s, struct iso__
     cleanup_close int userns = openat(c->engine->proc, path, O_RDONLY | O_CLOEXEC);
     if (userns < 0)
         return cyx_fail(err, CYX_EIO, "user namespace: %s", strerror(errno));
-    p->root = iso__root_make(s, userns, &p->shm, err);
+    /* The last one on the mount namespace takes it down: not the process that ends. */
+    snprintf(path, sizeof path, "%d/ns/mnt", (int)c->pid);
+    iso__late_add(&c->late, openat(c->engine->proc, path, O_RDONLY | O_CLOEXEC));
+    p->root = iso__root_make(s, userns, &p->shm, &c->late, err);
     if (p->root < 0)
         return p->root;
     p->dev = sys_open_tree(c->engine->dev, "", 0);

@@ -87,19 +87,8 @@ static int make_folders(int upper, uint32_t owner, int *data, int *work, struct 
 }
 
 /* A detached mount lives as long as its descriptor: each layer's is kept until the overlay has its
- * own clone. */
-struct layers {
-    int fd[ISO_LAYERS_MAX];
-    unsigned n;
-};
-
-static void layers_close(struct layers *l)
-{
-    while (l->n > 0)
-        close(l->fd[--l->n]);
-}
-
-static int add_layers(int fs, const struct iso_spec *s, int userns, struct layers *l,
+ * own clone, and longer. */
+static int add_layers(int fs, const struct iso_spec *s, int userns, struct iso__late *late,
                       struct cyx_err *err)
 {
     unsigned attr = SYS_ATTR_RDONLY | SYS_ATTR_NOSUID | SYS_ATTR_NODEV | SYS_ATTR_NOATIME;
@@ -107,7 +96,7 @@ static int add_layers(int fs, const struct iso_spec *s, int userns, struct layer
         int layer = clone_mapped(s->layers[i], attr, 0, userns, err);
         if (layer < 0)
             return cyx_wrap(err, "layer %u", i);
-        l->fd[l->n++] = layer;
+        iso__late_add(late, layer);
         int rc = sys_fs_fd(fs, "lowerdir+", layer);
         if (rc < 0)
             return cyx_fail(err, rc == -EINVAL ? CYX_EUNSUPPORTED : CYX_EIO,
@@ -118,13 +107,12 @@ static int add_layers(int fs, const struct iso_spec *s, int userns, struct layer
 }
 
 static int make_overlay(const struct iso_spec *s, int userns, int data, int work,
-                        struct cyx_err *err)
+                        struct iso__late *late, struct cyx_err *err)
 {
-    __attribute__((cleanup(layers_close))) struct layers layers = { .n = 0 };
     cleanup_close int fs = sys_fs_open("overlay");
     if (fs < 0)
         return failed(err, "overlay", fs);
-    if (add_layers(fs, s, userns, &layers, err) < 0)
+    if (add_layers(fs, s, userns, late, err) < 0)
         return err != NULL ? err->code : CYX_EIO;
     long rc = sys_fs_fd(fs, "upperdir", data);
     rc = rc < 0 ? rc : sys_fs_fd(fs, "workdir", work);
@@ -138,7 +126,8 @@ static int make_overlay(const struct iso_spec *s, int userns, int data, int work
     return rc < 0 ? failed(err, "overlay", rc) : (int)rc;
 }
 
-int iso__root_make(const struct iso_spec *s, int userns, int *shm, struct cyx_err *err)
+int iso__root_make(const struct iso_spec *s, int userns, int *shm, struct iso__late *late,
+                   struct cyx_err *err)
 {
     cleanup_close int data = -1;
     cleanup_close int work = -1;
@@ -146,10 +135,11 @@ int iso__root_make(const struct iso_spec *s, int userns, int *shm, struct cyx_er
     if (s->root_dir != NULL)
         return clone_mapped(s->root_dir, SYS_ATTR_NOSUID | SYS_ATTR_NODEV, SYS_AT_RECURSIVE,
                             s->root_dir_plain_ids ? -1 : userns, err);
-    cleanup_close int upper = make_upper(s, err);
+    int upper = make_upper(s, err);
+    iso__late_add(late, upper);
     if (upper < 0 || make_folders(upper, s->host_ids, &data, &work, err) < 0)
         return err != NULL ? err->code : CYX_EIO;
-    cleanup_close int root = make_overlay(s, userns, data, work, err);
+    cleanup_close int root = make_overlay(s, userns, data, work, late, err);
     if (root < 0)
         return root;
     /* /dev/shm is a folder of the same memory: one limit for both. */

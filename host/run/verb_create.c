@@ -77,7 +77,7 @@ static int load(const struct options *o, struct config *c, char **bundle, struct
 
 int verb_create(struct iso_engine *e, const struct options *o, struct cyx_err *err)
 {
-    struct config c = { 0 };
+    static struct config c; /* the held process runs on it until it is started: never freed */
     struct iso_container *box = NULL;
     cleanup_free char *bundle = NULL;
     int rc = load(o, &c, &bundle, err);
@@ -86,7 +86,8 @@ int verb_create(struct iso_engine *e, const struct options *o, struct cyx_err *e
     rc = rc < 0 ? rc : make(e, o, &c, bundle, HOLD, &box, err);
     if (rc == 0)
         iso_container_close(box);
-    config_free(&c);
+    else
+        config_free(&c);
     return rc;
 }
 
