@@ -223,22 +223,36 @@ static int make_one(const struct iso__layout *l, enum iso__hierarchy h, const ch
     return mkdir(path, 0755) == 0 ? 0 : CYX_EIO;
 }
 
-int iso__groups_make(const struct iso__layout *l, struct iso__groups *g, const struct iso_spec *s,
-                     struct cyx_err *err)
+static int make_group(const struct iso__layout *l, struct iso__groups *g, enum iso__hierarchy h,
+                      struct cyx_err *err)
+{
+    if (g->path[h][0] == '\0')
+        return 0;
+    int rc = make_one(l, h, g->path[h]);
+    if (rc < 0)
+        return cyx_fail(err, rc, "cgroup %s: %s", g->path[h], strerror(errno));
+    g->fd[h] = open(g->path[h], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (g->fd[h] < 0)
+        return cyx_fail(err, CYX_EIO, "cgroup %s: %s", g->path[h], strerror(errno));
+    if (h == ISO__DEVICES && rc == 0 && iso__cg_devices(g->fd[h], err) < 0)
+        return cyx_wrap(err, "cgroup %s", g->path[h]);
+    return 0;
+}
+
+int iso__groups_make_first(const struct iso__layout *l, struct iso__groups *g, struct cyx_err *err)
 {
     if (l->v2_limits)
         iso__cg_delegate(l->base[ISO__V2]);
-    for (unsigned h = 0; h < ISO__N_HIERARCHIES; h++) {
-        if (g->path[h][0] == '\0')
-            continue;
-        int rc = make_one(l, (enum iso__hierarchy)h, g->path[h]);
+    return make_group(l, g, ISO__V2, err);
+}
+
+int iso__groups_make(const struct iso__layout *l, struct iso__groups *g, const struct iso_spec *s,
+                     struct cyx_err *err)
+{
+    for (unsigned h = ISO__V2 + 1; h < ISO__N_HIERARCHIES; h++) {
+        int rc = make_group(l, g, (enum iso__hierarchy)h, err);
         if (rc < 0)
-            return cyx_fail(err, rc, "cgroup %s: %s", g->path[h], strerror(errno));
-        g->fd[h] = open(g->path[h], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (g->fd[h] < 0)
-            return cyx_fail(err, CYX_EIO, "cgroup %s: %s", g->path[h], strerror(errno));
-        if (h == ISO__DEVICES && rc == 0 && iso__cg_devices(g->fd[h], err) < 0)
-            return cyx_wrap(err, "cgroup %s", g->path[h]);
+            return rc;
     }
     return iso__cg_limits(l, g, &s->limits, err);
 }

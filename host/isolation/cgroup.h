@@ -43,6 +43,9 @@ void iso__layout_close(struct iso__layout *l);
 /* Names the groups (paths are final), without making them: so that they can be on disk first. */
 int iso__groups_name(const struct iso__layout *l, struct iso__groups *g, const char *name,
                      const struct iso_spec *s, struct cyx_err *err);
+/* The group that is entered at clone (v2, when there is one) comes first, with nothing in it yet;
+ * all others and every limit while the child makes its namespaces. */
+int iso__groups_make_first(const struct iso__layout *l, struct iso__groups *g, struct cyx_err *err);
 int iso__groups_make(const struct iso__layout *l, struct iso__groups *g, const struct iso_spec *s,
                      struct cyx_err *err);
 int iso__groups_open(struct iso__groups *g); /* by path, after a restart; missing ones stay -1 */

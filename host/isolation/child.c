@@ -145,11 +145,14 @@ _Noreturn void iso__child(struct iso__plan *p)
     struct iso__child_fds fds = { -1, -1, -1, -1 };
     die_with_parent(p);
     sys_0(SYS_setsid);
-    join_cgroups(p);
-    /* After joining: a cgroup namespace's root is the group at this moment. */
+    /* Beside the parent, which makes groups and root meanwhile: a network namespace is half of it.
+     */
     must(p, ISO__STEP_UNSHARE, sys_1(SYS_unshare, p->unshare_late), "unshare");
     make_private(p);
     iso__child_wait(p, ISO__GO_WAIT);
+    join_cgroups(p);
+    /* After joining: a cgroup namespace's root is the group at this moment. */
+    must(p, ISO__STEP_UNSHARE, sys_1(SYS_unshare, CLONE_NEWCGROUP), "unshare");
     /* All that the parent hands over is in the table; what is opened from here is this process's.
      */
     must(p, ISO__STEP_UNSHARE, sys_1(SYS_unshare, CLONE_FILES), "unshare files");

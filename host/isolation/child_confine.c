@@ -27,21 +27,29 @@ enum {
     LL_RULE_PATH_BENEATH = 1
 };
 
+static void set_rlimit(struct iso__plan *p, const struct iso_rlimit *r)
+{
+    struct rlimit old;
+    struct rlimit now = { r->soft, r->hard };
+    must(p, ISO__STEP_RLIMIT, sys_4(SYS_prlimit64, 0, r->resource, 0, &old), "prlimit");
+    now.rlim_max = now.rlim_max > old.rlim_max ? old.rlim_max : now.rlim_max;
+    now.rlim_cur = now.rlim_cur > now.rlim_max ? now.rlim_max : now.rlim_cur;
+    must(p, ISO__STEP_RLIMIT, sys_4(SYS_prlimit64, 0, r->resource, &now, 0), "prlimit");
+}
+
 static void set_rlimits(struct iso__plan *p)
 {
     static const struct iso_rlimit defaults[] = { { RLIMIT_NOFILE, 1024, 1024 },
-                                                  { RLIMIT_NPROC, 256, 256 },
-                                                  { RLIMIT_CORE, 0, 0 } };
+                                                  { RLIMIT_NPROC, 256, 256 } };
+    /* No core dumps: with 0 the kernel would still start the host's handler where core_pattern is a
+     * pipe, as host root, on memory that a stranger shaped. 1 means "not even that". */
+    static const struct iso_rlimit no_core = { RLIMIT_CORE, 1, 1 };
     const struct iso_rlimit *list = p->process->rlimits != NULL ? p->process->rlimits : defaults;
-    unsigned n = p->process->rlimits != NULL ? p->process->n_rlimits : 3;
-    for (unsigned i = 0; i < n; i++) {
-        struct rlimit old;
-        struct rlimit now = { list[i].soft, list[i].hard };
-        must(p, ISO__STEP_RLIMIT, sys_4(SYS_prlimit64, 0, list[i].resource, 0, &old), "prlimit");
-        now.rlim_max = now.rlim_max > old.rlim_max ? old.rlim_max : now.rlim_max;
-        now.rlim_cur = now.rlim_cur > now.rlim_max ? now.rlim_max : now.rlim_cur;
-        must(p, ISO__STEP_RLIMIT, sys_4(SYS_prlimit64, 0, list[i].resource, &now, 0), "prlimit");
-    }
+    unsigned n = p->process->rlimits != NULL ? p->process->n_rlimits : 2;
+    for (unsigned i = 0; i < n; i++)
+        set_rlimit(p, &list[i]);
+    if (!iso__weak("core"))
+        set_rlimit(p, &no_core);
 }
 
 /* The keyring that the launcher's session had is the host's; keyctl itself is not in the filter. */

@@ -65,7 +65,7 @@ static void undo(struct iso_container *c)
 static int make(struct iso_container *c, const struct iso_spec *spec,
                 const struct sock_fprog *filter, struct cyx_err *err)
 {
-    int rc = iso__groups_make(&c->engine->layout, &c->groups, spec, err);
+    int rc = iso__groups_make_first(&c->engine->layout, &c->groups, err);
     if (rc == 0 && (spec->flags & ISO_HOLD) != 0)
         rc = c->hold = iso__state_fifo(c, err);
     rc = rc < 0 ? rc : iso__launch(c, spec, filter, err);

@@ -63,9 +63,9 @@ static const struct iso_filter_rule by_argument[] = {
     ALWAYS(ioctl, ISO_FILTER_ALLOW, 0), ALLOW(socket, EQ32(0, AF_UNIX)),
     ALLOW(socket, EQ32(0, AF_INET)), ALLOW(socket, EQ32(0, AF_INET6)),
     ALLOW(socket, EQ32(0, AF_NETLINK), EQ32(2, 0)), /* NETLINK_ROUTE: getifaddrs() */
-    ALWAYS(socket, ISO_FILTER_ERRNO, EAFNOSUPPORT), ALLOW(personality, EQ32(0, 0)),
-    ALLOW(personality, EQ32(0, 0x20000)),    /* UNAME26 */
-    ALLOW(personality, EQ32(0, 0xffffffff)), /* only asks */
+    ALWAYS(socket, ISO_FILTER_ERRNO, EAFNOSUPPORT), ALLOW(socketpair, EQ32(0, AF_UNIX)),
+    ALLOW(personality, EQ32(0, 0)), ALLOW(personality, EQ32(0, 0x20000)), /* UNAME26 */
+    ALLOW(personality, EQ32(0, 0xffffffff)),                              /* only asks */
 };
 
 enum { N_ALLOWED = ARRAY(allowed), N_BY_ARGUMENT = ARRAY(by_argument) };

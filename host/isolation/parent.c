@@ -256,16 +256,12 @@ static int prepare(struct iso_container *c, const struct iso_spec *spec, struct 
     p->spec = spec;
     p->process = &spec->process;
     p->landlock_abi = c->engine->features.landlock_abi;
-    p->unshare_late = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
+    p->unshare_late = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
     p->setgroups = spec->process.n_groups > 0;
     p->keeps_parent = (spec->flags & ISO_HOLD) != 0;
     p->hold = c->hold;
     if (iso__weak("netns"))
         p->unshare_late &= ~(uint32_t)CLONE_NEWNET;
-    int n = iso__groups_joins(&c->groups, p->cgroups, ISO__CGROUPS_MAX, err);
-    if (n < 0)
-        return n;
-    p->n_cgroups = (unsigned)n;
     if (pipe2(p->pipe, O_CLOEXEC) < 0)
         return cyx_fail(err, CYX_EIO, "pipe: %s", strerror(errno));
     c->stack = mmap(NULL, ISO__STACK_BYTES, PROT_READ | PROT_WRITE,
@@ -292,6 +288,9 @@ static int talk(struct iso_container *c, const struct iso_spec *spec, struct iso
                 int *out, struct cyx_err *err)
 {
     int rc = map(c, spec, p->setgroups, err);
+    rc = rc < 0 ? rc : iso__groups_make(&c->engine->layout, &c->groups, spec, err);
+    rc = rc < 0 ? rc : iso__groups_joins(&c->groups, p->cgroups, ISO__CGROUPS_MAX, err);
+    p->n_cgroups = rc < 0 ? 0 : (unsigned)rc;
     rc = rc < 0 ? rc : build(c, spec, p, err);
     if (rc < 0)
         return rc;

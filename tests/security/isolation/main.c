@@ -334,6 +334,29 @@ static enum result row_memory(void)
     return a.end.end == ISO_END_OOM ? HELD : judge(&a);
 }
 
+static enum result row_namespaces(void)
+{
+    static const char *const all[] = {
+        "user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"
+    };
+    static char text[8][96];
+    static const char *env[9];
+    struct attempt a;
+    for (size_t i = 0; i < 8; i++) {
+        char path[32], host[64] = "";
+        snprintf(path, sizeof path, "/proc/self/ns/%s", all[i]);
+        if (readlink(path, host, sizeof host - 1) < 0)
+            return UNKNOWN;
+        snprintf(text[i], sizeof text[i], "%s=%s", all[i], host);
+        env[i] = text[i];
+    }
+    attempt_init(&a, "namespaces");
+    a.argv[0] = "/bin/probe";
+    a.spec.process.envp = env;
+    attempt_run(&a);
+    return judge(&a);
+}
+
 static enum result row_racer(void)
 {
     /* A folder that another process swaps for a link to the host's, while containers mount on it.
@@ -387,6 +410,7 @@ PLAIN(forks)
 PLAIN(inodes)
 PLAIN(bytes)
 PLAIN(privs)
+PLAIN(core)
 
 static const struct row {
     int number; /* of the table */
@@ -407,6 +431,7 @@ static const struct row {
     { 13, "cgroupfs", row_cgroupfs, "cgroupfs" },
     { 14, "release_agent", row_release_agent, "seccomp,caps,landlock" },
     { 15, "sysctl", row_sysctl, "sysctl" },
+    { 15, "core", row_core, "core" },
     { 15, "proc_sys", row_proc_sys, "readonly" },
     { 16, "userns", row_userns, "seccomp" },
     { 17, "io_uring", row_io_uring, "seccomp" },
@@ -415,6 +440,7 @@ static const struct row {
     { 21, "tiocsti", row_tiocsti, "seccomp" },
     { 22, "devices", row_devices, "nodev,devices" },
     { 23, "abstract", row_abstract, "netns" },
+    { 23, "namespaces", row_namespaces, "netns" },
     { 24, "layer", row_layer, NULL },
     { 28, "forks", row_forks, "pids" },
     { 28, "memory", row_memory, "memory" },

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -289,6 +290,34 @@ static int privs(void)
     return verdict(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1, "new privileges are possible");
 }
 
+/* Every namespace is another one than the launcher's, whose numbers are in the environment. */
+static int namespaces(void)
+{
+    static const char *const all[] = {
+        "user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        char path[32], mine[64] = "";
+        const char *host = getenv(all[i]);
+        snprintf(path, sizeof path, "/proc/self/ns/%s", all[i]);
+        if (host == NULL || readlink(path, mine, sizeof mine - 1) <= 0)
+            return BROKEN_TEST;
+        if (strcmp(mine, host) == 0)
+            return verdict(1, all[i]);
+    }
+    return HELD;
+}
+
+/* Even where core_pattern is a pipe into a program of the host: its handler runs unless this is 1.
+ */
+static int core(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_CORE, &r) < 0)
+        return BROKEN_TEST;
+    return verdict(r.rlim_cur > 1 || r.rlim_max != 1, "a core dump can be had");
+}
+
 /* Copy-up, and the page cache by splice: neither may reach the layer below. */
 static int layer(void)
 {
@@ -309,14 +338,30 @@ static const struct {
     const char *name;
     int (*run)(void);
 } probes[] = {
-    { "fds", fds },           { "cwd", cwd },           { "caps", caps },
-    { "groups", groups },     { "cgroupfs", cgroupfs }, { "release_agent", release_agent },
-    { "userns", userns },     { "io_uring", io_uring }, { "forbidden", forbidden },
-    { "keyring", keyring },   { "tiocsti", tiocsti },   { "devices", devices },
-    { "abstract", abstract }, { "masks", masks },       { "proc_sys", proc_sys },
-    { "forks", forks },       { "memory", memory },     { "inodes", inodes },
-    { "bytes", bytes },       { "exe", exe },           { "privs", privs },
+    { "fds", fds },
+    { "cwd", cwd },
+    { "caps", caps },
+    { "groups", groups },
+    { "cgroupfs", cgroupfs },
+    { "release_agent", release_agent },
+    { "userns", userns },
+    { "io_uring", io_uring },
+    { "forbidden", forbidden },
+    { "keyring", keyring },
+    { "tiocsti", tiocsti },
+    { "devices", devices },
+    { "abstract", abstract },
+    { "masks", masks },
+    { "proc_sys", proc_sys },
+    { "forks", forks },
+    { "memory", memory },
+    { "inodes", inodes },
+    { "bytes", bytes },
+    { "exe", exe },
+    { "privs", privs },
     { "layer", layer },
+    { "namespaces", namespaces },
+    { "core", core },
 };
 
 int main(int argc, char **argv)
