@@ -175,6 +175,13 @@ void iso__child_mounts(struct iso__plan *p, struct iso__child_fds *fds)
         attach_fixed(p, p->dev, "shm", p->shm, ISO__STEP_DEV);
     for (unsigned i = 0; i < p->spec->n_mounts; i++)
         attach_extra(p, root, i);
+    /* Made while / can still be written; whether it may be entered is decided later. */
+    int cwd =
+        sys_openat2(root, p->process->cwd, O_PATH | O_CLOEXEC, 0, SYS_IN_ROOT | SYS_NO_MAGICLINKS);
+    if (cwd == -ENOENT)
+        cwd = target(p, root, p->process->cwd, WANT_DIR);
+    if (cwd >= 0)
+        sys_close(cwd);
 }
 
 /* ---- what is covered or made read-only ---------------------------------------------------------

@@ -79,8 +79,10 @@ int iso_create(struct iso_engine *e, const struct iso_spec *spec, const struct s
                struct iso_container **out, struct cyx_err *err)
 {
     int rc = iso_spec_check(spec, err);
-    if (rc < 0)
+    if (rc < 0) {
+        iso__ids_release(e, spec->name, spec->host_ids);
         return rc;
+    }
     struct iso_container *c = container_new(e, spec->name);
     if (c == NULL)
         return cyx_fail(err, CYX_ENOMEM, "container");
@@ -90,6 +92,7 @@ int iso_create(struct iso_engine *e, const struct iso_spec *spec, const struct s
     rc = rc < 0 ? rc : iso__state_begin(c, err);
     if (rc < 0) {
         iso_container_close(c);
+        iso__ids_release(e, spec->name, spec->host_ids);
         return rc;
     }
     /* Held while it is being made: a sweep beside us leaves it alone; the kernel lets go of it when

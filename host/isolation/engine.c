@@ -137,5 +137,6 @@ int iso_engine_sweep(struct iso_engine *e, struct cyx_err *err)
             n++;
     }
     closedir(dir);
+    iso__ids_sweep(e);
     return rc < 0 ? rc : n;
 }

@@ -78,6 +78,9 @@ int iso__state_fifo(struct iso_container *c, struct cyx_err *err); /* makes, ret
 int iso__state_open_fifo(struct iso_container *c);                 /* O_WRONLY or -1 */
 void iso__state_started(struct iso_container *c);
 void iso__state_remove(struct iso_container *c);
+/* Gives a claim back unless a container of that name is there. */
+void iso__ids_release(struct iso_engine *e, const char *name, uint32_t first);
+void iso__ids_sweep(struct iso_engine *e); /* claims that nothing came of */
 
 /* procfs.c: through the engine's own descriptor. */
 int iso__proc_write(struct iso_engine *e, pid_t pid, const char *name, const char *text,

@@ -1,6 +1,7 @@
 /* host/isolation/state.c - a folder for each container, written before anything is made, so that
  * whoever starts next finds what a crash left: the groups that hold its processes, its ids. Text,
  * one "key value" a line; replaced as a whole. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -113,22 +115,48 @@ void iso__state_started(struct iso_container *c)
     (void)iso__state_write(c, NULL);
 }
 
-static void release_ids(struct iso_container *c)
+/* Only what `name` claimed: a caller may have chosen ids itself. */
+static void drop_claim(struct iso_engine *e, const char *name, uint32_t first)
 {
-    char slot[32];
-    snprintf(slot, sizeof slot, ".ids/%u", c->host_ids);
-    char owner[ISO_NAME_MAX + 2] = "";
-    ssize_t n = readlinkat(c->engine->state, slot, owner, sizeof owner - 1);
-    /* Only what this container claimed: the caller may have chosen ids itself. */
-    if (n > 0 && strcmp(owner, c->name) == 0)
-        (void)unlinkat(c->engine->state, slot, 0);
+    char slot[32], owner[ISO_NAME_MAX + 2] = "";
+    snprintf(slot, sizeof slot, ".ids/%u", first);
+    ssize_t n = readlinkat(e->state, slot, owner, sizeof owner - 1);
+    if (n > 0 && strcmp(owner, name) == 0)
+        (void)unlinkat(e->state, slot, 0);
+}
+
+void iso__ids_release(struct iso_engine *e, const char *name, uint32_t first)
+{
+    if (iso_name_ok(name) && faccessat(e->state, name, F_OK, 0) < 0)
+        drop_claim(e, name, first);
+}
+
+enum { CLAIM_S_MAX = 60 }; /* a launch takes milliseconds; younger claims may be one's */
+
+void iso__ids_sweep(struct iso_engine *e)
+{
+    int fd = openat(e->state, ".ids", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    for (struct dirent *d = dir != NULL ? readdir(dir) : NULL; d != NULL; d = readdir(dir)) {
+        char owner[ISO_NAME_MAX + 2] = "";
+        struct stat st;
+        uint32_t first;
+        if (iso_number(d->d_name, ISO_HOST_ID_MAX, &first) < 0 ||
+            fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            st.st_mtime + CLAIM_S_MAX > time(NULL) ||
+            readlinkat(fd, d->d_name, owner, sizeof owner - 1) <= 0)
+            continue;
+        iso__ids_release(e, owner, first);
+    }
+    if (dir != NULL)
+        closedir(dir);
 }
 
 void iso__state_remove(struct iso_container *c)
 {
     static const char *const files[] = { "state", "state.new", "start", "config.json", "bundle" };
     cleanup_close int dir = open_folder(c);
-    release_ids(c);
+    drop_claim(c->engine, c->name, c->host_ids);
     for (size_t i = 0; dir >= 0 && i < sizeof files / sizeof files[0]; i++)
         (void)unlinkat(dir, files[i], 0);
     (void)unlinkat(c->engine->state, c->name, AT_REMOVEDIR);
