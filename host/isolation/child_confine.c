@@ -310,7 +310,7 @@ _Noreturn void iso__child_run(struct iso__plan *p)
     }
     sys_4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, sizeof no_signals);
     if (!iso__weak("seccomp"))
-        must(p, ISO__STEP_SECCOMP, sys_3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, p->filter),
+        must(p, ISO__STEP_SECCOMP, sys_3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p->filter),
              "filter");
     run(p);
 }

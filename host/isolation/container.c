@@ -23,7 +23,7 @@ static struct iso_container *container_new(struct iso_engine *e, const char *nam
     if (c == NULL)
         return NULL;
     c->engine = e;
-    c->pidfd = c->tty = c->hold = -1;
+    c->pidfd = c->tty = c->hold = c->hear = -1;
     for (unsigned h = 0; h < ISO__N_HIERARCHIES; h++)
         c->groups.fd[h] = -1;
     snprintf(c->name, sizeof c->name, "%s", name);
@@ -34,7 +34,7 @@ void iso_container_close(struct iso_container *c)
 {
     if (c == NULL)
         return;
-    int fds[] = { c->pidfd, c->tty, c->hold };
+    int fds[] = { c->pidfd, c->tty, c->hold, c->hear };
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         if (fds[i] >= 0)
             close(fds[i]);
@@ -119,12 +119,13 @@ int iso_start(struct iso_container *c, struct cyx_err *err)
     if (fifo < 0 || write(fifo, "1", 1) != 1)
         return cyx_fail(err, CYX_EIO, "container %s: FIFO: %s", c->name, strerror(errno));
     c->is_held = false;
+    int rc = 0;
     if (c->plan != NULL) { /* ours: wait for exec, then nothing runs on the plan any more */
-        int rc = iso__hear(c->plan, c->plan->pipe[0], c->pidfd, err);
-        (void)rc;
+        rc = iso__hear(c->plan, c->hear, c->pidfd, err);
+        close(steal_fd(&c->hear));
     }
     iso__state_started(c);
-    return 0;
+    return rc < 0 ? rc : 0;
 }
 
 int iso_adopt(struct iso_engine *e, const char *name, struct iso_container **out,

@@ -36,10 +36,9 @@ static pid_t pid_of(struct iso_engine *e, int pidfd)
 }
 
 static int prepare(struct iso_container *c, const struct iso_process *process, bool tty,
-                   const struct sock_fprog *filter, struct iso__plan *p, struct cyx_err *err)
+                   struct iso__plan *p, struct cyx_err *err)
 {
     p->process = process;
-    p->filter = filter != NULL ? filter : &c->engine->filter;
     p->landlock_abi = c->engine->features.landlock_abi;
     p->ns_pidfd = c->pidfd;
     p->ns_flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
@@ -98,13 +97,14 @@ int iso_exec(struct iso_container *c, const struct iso_process *process, bool tt
         return cyx_fail(err, CYX_ECLOSED, "container %s: %s", c->name,
                         status == ISO_PAUSED ? "paused" : "has ended");
     struct iso_exec *x = calloc(1, sizeof *x);
-    struct iso__plan *p = x != NULL ? iso__plan_make(err) : NULL;
+    struct iso__plan *p =
+        x != NULL ? iso__plan_make(filter != NULL ? filter : &c->engine->filter, err) : NULL;
     if (p == NULL) {
         free(x);
         return cyx_fail(err, CYX_ENOMEM, "exec");
     }
     x->pidfd = x->tty = -1;
-    rc = prepare(c, process, tty, filter, p, err);
+    rc = prepare(c, process, tty, p, err);
     rc = rc < 0 ? rc : join(c, p, x, err);
     iso__plan_free(p);
     if (rc < 0) {

@@ -32,6 +32,7 @@ struct iso_container {
     uint64_t started; /* field 22 of /proc/PID/stat: tells a pid from its next owner */
     uint32_t host_ids, n_ids;
     int tty;
+    int hear; /* of a held one that this process made: what its child says at exec */
     int hold; /* FIFO's write side, or -1 */
     bool is_held;
     bool is_reaped;
@@ -49,7 +50,7 @@ int iso__launch(struct iso_container *c, const struct iso_spec *spec,
                 const struct sock_fprog *filter, struct cyx_err *err);
 /* Reads what the child says: 'R' (ready, when `held`), the end of file (exec'ed) or a failure. */
 int iso__hear(struct iso__plan *p, int pipe, int pidfd, struct cyx_err *err);
-struct iso__plan *iso__plan_make(struct cyx_err *err);
+struct iso__plan *iso__plan_make(const struct sock_fprog *filter, struct cyx_err *err);
 void iso__plan_free(struct iso__plan *p);
 const char *iso__step_name(uint32_t step);
 

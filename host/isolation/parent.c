@@ -66,14 +66,20 @@ const char *iso__step_name(uint32_t step)
     return step < ISO__N_STEPS ? step_names[step] : "?";
 }
 
-struct iso__plan *iso__plan_make(struct cyx_err *err)
+struct iso__plan *iso__plan_make(const struct sock_fprog *filter, struct cyx_err *err)
 {
+    if (filter->len > ISO_FILTER_INSNS_MAX) {
+        cyx_fail(err, CYX_EINVAL, "filter: %u instructions", filter->len);
+        return NULL;
+    }
     struct iso__plan *p =
         mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         cyx_fail(err, CYX_ENOMEM, "launch");
         return NULL;
     }
+    memcpy(p->insn, filter->filter, filter->len * sizeof *p->insn);
+    p->filter = (struct sock_fprog){ .len = filter->len, .filter = p->insn };
     p->tty_taken = p->tty = p->hold = p->root = p->dev = p->shm = p->ns_pidfd = -1;
     p->pipe[0] = p->pipe[1] = -1;
     for (unsigned i = 0; i < ISO_MOUNTS_MAX; i++)
@@ -306,10 +312,9 @@ static int talk(struct iso_container *c, const struct iso_spec *spec, struct iso
 int iso__launch(struct iso_container *c, const struct iso_spec *spec,
                 const struct sock_fprog *filter, struct cyx_err *err)
 {
-    struct iso__plan *p = iso__plan_make(err);
+    struct iso__plan *p = iso__plan_make(filter, err);
     if (p == NULL)
-        return CYX_ENOMEM;
-    p->filter = filter;
+        return err != NULL ? err->code : CYX_ENOMEM;
     int rc = prepare(c, spec, p, err);
     cleanup_close int in = p->pipe[0];
     cleanup_close int out = p->pipe[1];
@@ -327,6 +332,7 @@ int iso__launch(struct iso_container *c, const struct iso_spec *spec,
     c->tty = p->tty_taken;
     if (c->is_held) {
         close_descriptors(p);
+        c->hear = steal_fd(&in);
         c->plan = p; /* the child still runs on it */
         return rc;
     }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "host/isolation/filter.h"
 #include "host/isolation/spec.h"
 
 /* Steps of the child, for the message when one fails. */
@@ -58,7 +59,7 @@ struct iso__plan {
     /* Set before clone, not changed afterwards. */
     const struct iso_spec *spec; /* NULL for exec */
     const struct iso_process *process;
-    const struct sock_fprog *filter;
+    struct sock_fprog filter;      /* of `insn`: a copy, as a held child outlives whoever made it */
     int pipe[2];                   /* child writes 'R' when ready; its end closes at exec */
     int hold;                      /* a FIFO to read one byte from before exec, or -1 */
     int cgroups[ISO__CGROUPS_MAX]; /* v1 `tasks` files to write "0" to */
@@ -77,6 +78,8 @@ struct iso__plan {
     int dev;                   /* with null zero full random urandom tty */
     int shm;                   /* -1: none */
     int binds[ISO_MOUNTS_MAX]; /* for ISO_MOUNT_BIND */
+
+    struct sock_filter insn[ISO_FILTER_INSNS_MAX];
 };
 
 /* Runs in the child; never returns. */

@@ -37,7 +37,7 @@ static double now_us(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static void die(const char *what, const char *why)
+static _Noreturn void die(const char *what, const char *why)
 {
     fprintf(stderr, "bench_start: %s: %s\n", what, why);
     exit(1);
@@ -82,7 +82,7 @@ static double run_core(struct iso_engine *e, const char *layer, const struct ser
 {
     const char *layers[] = { layer };
     struct iso_spec spec;
-    struct iso_container *c;
+    struct iso_container *c = NULL;
     struct iso_exit end;
     struct cyx_err err = { 0 };
     fill(&spec, layers, s->flags);
@@ -103,7 +103,7 @@ static double pause_once(struct iso_engine *e, const char *layer)
     static const char *const argv[] = { "/bin/sleep", "100", NULL };
     const char *layers[] = { layer };
     struct iso_spec spec;
-    struct iso_container *c;
+    struct iso_container *c = NULL;
     struct cyx_err err = { 0 };
     fill(&spec, layers, 0);
     spec.process.argv = argv;

@@ -92,6 +92,23 @@ Test(isolation, holds_until_started_also_when_adopted)
     rig_close(&r);
 }
 
+Test(isolation, a_held_one_that_cannot_be_run_says_so_when_started)
+{
+    struct rig r;
+    if (!rig_open(&r))
+        return;
+    struct iso_container *c = NULL;
+    struct iso_exit end;
+    r.argv[0] = "no-such-program";
+    r.spec.flags |= ISO_HOLD;
+    cr_assert_eq(iso_create(r.engine, &r.spec, NULL, &c, &r.err), 0, "%s", r.err.msg);
+    cr_expect_eq(iso_start(c, &r.err), CYX_ENOENT, "%s", r.err.msg);
+    cr_expect_eq(iso_wait(c, 20000, &end, &r.err), 0);
+    cr_expect(end.end == ISO_END_EXIT && end.code == 127);
+    cr_expect_eq(iso_destroy(c, &r.err), 0, "%s", r.err.msg);
+    rig_close(&r);
+}
+
 Test(isolation, pauses_and_goes_on)
 {
     struct rig r;
