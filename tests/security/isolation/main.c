@@ -138,7 +138,7 @@ static enum result plain(const char *probe)
 /* ---- rows --------------------------------------------------------------------------------------
  */
 
-static enum result row_exe(void)
+__attribute__((unused)) static enum result row_exe(void)
 {
     struct attempt a;
     attempt_init(&a, "-");
