@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,15 +44,42 @@ static _Noreturn void die(const char *what, const char *why)
     exit(1);
 }
 
+/* Debian's crun refuses a machine that has both kinds of cgroups: crun and runc are started from a
+ * namespace of mounts without the second. Entering it is not timed. */
+static int own_mounts = -1, hidden_mounts = -1;
+
+static void hide_unified(void)
+{
+    own_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (own_mounts < 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        die("mount namespace", "can't be had");
+    (void)umount2("/sys/fs/cgroup/unified", MNT_DETACH); /* not there: nothing to hide */
+    hidden_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (setns(own_mounts, CLONE_NEWNS) < 0)
+        die("mount namespace", "no way back");
+}
+
+static void enter(int mounts)
+{
+    if (setns(mounts, CLONE_NEWNS) < 0)
+        die("mount namespace", "can't be entered");
+}
+
 static double run_command(const struct series *s)
 {
     pid_t pid;
     int status;
+    int is_hidden = strcmp(s->name, "crun") == 0 || strcmp(s->name, "runc") == 0;
+    if (is_hidden)
+        enter(hidden_mounts);
     double began = now_us();
     if (posix_spawn(&pid, s->argv[0], NULL, NULL, s->argv, environ) != 0)
         die(s->argv[0], "can't be run");
     waitpid(pid, &status, 0);
     double took = now_us() - began;
+    if (is_hidden)
+        enter(own_mounts);
     if (status != 0)
         die(s->name, "failed");
     return took;
@@ -157,6 +185,7 @@ int main(int argc, char **argv)
     int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 0;
     if (rounds < 3 || rounds > ROUNDS_MAX)
         die("usage", "STATE LAYER ROUNDS [NAME COMMAND... ';']...");
+    hide_unified();
     if (iso_engine_open(&e, argv[1], &err) < 0)
         die("engine", err.msg);
     all[0] = (struct series){ .name = "core" };
