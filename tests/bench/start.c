@@ -18,8 +18,6 @@
 
 enum { RIVALS_MAX = 16, ROUNDS_MAX = 2000 };
 
-extern char **environ;
-
 struct series {
     const char *name;
     char **argv; /* NULL: the core */
