@@ -8,7 +8,7 @@ struct sim_trail {
     struct list in_node;
     char *name;
     uint8_t *data;
-    size_t len;
+    size_t len, cap;
 };
 
 /* A program's hold of one. */
@@ -70,7 +70,10 @@ int sim__trail_add(struct env_trail *h, const uint8_t *data, size_t len)
         return CYX_EIO;
     if (h->node->disk_state != SIM_DISK_OK)
         return CYX_ENOSPC;
-    t->data = realloc(t->data, t->len + len);
+    if (t->len + len > t->cap) {
+        t->cap = 2 * (t->len + len);
+        t->data = realloc(t->data, t->cap);
+    }
     if (t->data == NULL)
         abort();
     memcpy(t->data + t->len, data, len);
